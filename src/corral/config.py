@@ -1,0 +1,161 @@
+"""Settings, each written once: name, unit, default and its reason. File, environment, flags and help follow from the
+fields. A room is given only its own group.
+
+`--data DIR` may hold `config.toml` with one table per group (`[gateway] header_timeout_s = 5`); the environment says
+the same as `CORRAL_GATEWAY_HEADER_TIMEOUT_S=5` and wins over the file; a flag wins over both."""
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from corral.errors import BadConfiguration
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the groups."""
+
+
+class Server(Group):
+    host: str = "127.0.0.1"
+    """Address to listen on. The default is reachable from this machine alone."""
+    port: int = 8080
+    """TCP port; 0 takes a free one."""
+    auth: str = "management"
+    """`management`: management needs a token, calls only for private functions. `all`: every call needs one."""
+
+
+class Gateway(Group):
+    header_timeout_s: float = 10.0
+    """A request's head must arrive within this time: against slow senders."""
+    body_idle_s: float = 30.0
+    """Longest pause inside a request's body."""
+    idle_s: float = 60.0
+    """A connection without a request is closed after this time."""
+    header_max_bytes: int = 60 * 1024
+    """All header lines together."""
+    header_max_count: int = 100
+    """Header lines."""
+    target_max_bytes: int = 8 * 1024
+    """Path and query."""
+    connections_max: int = 10_000
+    """Open client connections; the next one is answered 503 and closed. Below the usual limit of descriptors."""
+    window_bytes: int = 256 * 1024
+    """Bytes in flight per call and direction before back-pressure."""
+
+
+class Engine(Group):
+    package_max_mib: float = 64.0
+    """A deployed package, unpacked."""
+    package_files_max: int = 10_000
+    """Files and folders in a package."""
+
+
+class Keeper(Group):
+    isolation: str = "auto"
+    """`auto`: T1 where root, else T0. `namespaces` demands T1, `process` asks for T0."""
+    uid_base: int = 100_000
+    """First numeric user of the range Corral uses; no name in /etc/passwd is needed."""
+    uid_count: int = 65_536
+    """Size of the range: one for each revision, two for Corral's own processes."""
+    slots: int = 8
+    """Sandboxes' parts (socket, namespace, groups) prepared ahead: a burst of starts finds them ready."""
+    pids_max: int = 128
+    """Processes and threads of one instance."""
+    tmp_mib: int = 64
+    """Size of an instance's /tmp; what is in it counts as memory."""
+    log_max_mib: float = 8.0
+    """Log kept per function on disk, in two halves."""
+    log_rate_kib_s: float = 1024.0
+    """What one function may write to its log; beyond it, its writes wait."""
+
+
+class Settings(Group):
+    server: Server = Server()
+    gateway: Gateway = Gateway()
+    engine: Engine = Engine()
+    keeper: Keeper = Keeper()
+
+
+def load(data: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+    """Settings from defaults, `data`/config.toml, `environment` and `flags` (`group.field` -> value; None: not given).
+    Raises BadConfiguration with every mistake in one message."""
+    problems: list[str] = []
+    tree: dict[str, dict[str, Any]] = {}
+    file = data / "config.toml"
+    if file.is_file():
+        try:
+            tree = tomllib.loads(file.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+            problems.append(f"{file}: {exc}")
+    settings = {}
+    for group in msgspec.structs.fields(Settings):
+        values = tree.pop(group.name, {})
+        if not isinstance(values, dict):
+            problems.append(f"{file}: {group.name} = {values!r}, must be a table")
+            values = {}
+        for field in msgspec.structs.fields(group.type):
+            variable = f"CORRAL_{group.name}_{field.name}".upper()
+            if variable in environment:
+                values[field.name] = environment[variable]
+            flag = flags.get(f"{group.name}.{field.name}")
+            if flag is not None:
+                values[field.name] = flag
+        try:
+            settings[group.name] = msgspec.convert(values, group.type, strict=False)
+        except msgspec.ValidationError as exc:
+            problems.append(f"{group.name}: {exc}")
+    problems += [f"{file}: unknown table [{name}]" for name in tree]
+    problems += list(_impossible(settings))
+    if problems:
+        raise BadConfiguration("\n".join(problems))
+    return Settings(**settings)
+
+
+def _impossible(settings: Mapping[str, Any]) -> list[str]:
+    found = []
+    choices = {("server", "auth"): ("management", "all"), ("keeper", "isolation"): ("auto", "namespaces", "process")}
+    for (group, field), allowed in choices.items():
+        value = getattr(settings.get(group), field, allowed[0])
+        if value not in allowed:
+            found.append(f"{group}.{field} = {value!r}, must be one of {', '.join(allowed)}")
+    for group, values in settings.items():
+        for field in msgspec.structs.fields(type(values)):
+            value = getattr(values, field.name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and field.name != "port" and not value > 0:
+                found.append(f"{group}.{field.name} = {value}, must be above 0")
+    server = settings.get("server")
+    if server is not None and not 0 <= server.port <= 65_535:
+        found.append(f"server.port = {server.port}, must be between 0 and 65535")
+    return found
+
+
+class Boot(msgspec.Struct, frozen=True, kw_only=True):
+    """What the parent tells a process it starts, as JSON in CORRAL_BOOT."""
+
+    settings: Settings
+    data: str
+    """Absolute path of the data folder."""
+    run: str
+    """Absolute path of the folder for sockets: `link.sock`, `api.sock`, `i/<slot>.sock`."""
+    name: str
+    """Eight hex digits of the data folder: groups are called `corral-<name>`."""
+    parent_pid: int
+    fds: dict[str, int] = {}
+    """Inherited sockets: gateway `public`; engine `link`, `api`."""
+    admin_token_sha256: str = ""
+    """The token `up` made for this run; its holder may do everything."""
+    url: str = ""
+
+
+def read_boot(environment: Mapping[str, str]) -> Boot:
+    return msgspec.json.decode(environment["CORRAL_BOOT"], type=Boot)
+
+
+def data_name(data: Path) -> str:
+    """Eight hex digits that stand for this data folder in names of groups and sockets."""
+    return hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:8]

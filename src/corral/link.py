@@ -1,0 +1,382 @@
+"""What engine, gateway and keeper say to each other: typed messages over unix sockets, opened with a version.
+
+The engine listens; gateway and keeper connect, and connect again when it comes back. After each connect both sides
+send their whole state (`Holding`, `Inventory`; `RoutePut` for each revision followed by `Synced`) and treat the
+other's as a difference against what they have. On the wire: u32 length (big-endian), then MessagePack."""
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from corral.errors import CorralError
+from corral.model import (
+    ExitCause,
+    FunctionKey,
+    InstanceId,
+    Observation,
+    Revision,
+    RevisionId,
+    SlotId,
+    Style,
+)
+
+VERSION = 1
+MESSAGE_MAX_BYTES = 16 * 1024 * 1024
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Base of all messages; the tag is the class name."""
+
+
+class Hello(Message):
+    """First on every connection, both ways."""
+
+    role: str
+    """`engine`, `gateway` or `keeper`."""
+    id: str
+    """Of this process; another id means it was restarted and remembers nothing."""
+    version: int = VERSION
+
+
+# -- gateway -> engine --------------------------------------------------------------------------------------
+
+
+class Holding(Message):
+    """After a connect: the instances this gateway holds, by revision. Also what calls wait: `Want`s follow."""
+
+    instances: dict[RevisionId, list[InstanceId]]
+
+
+class Want(Message):
+    """Calls wait and nothing is free. Edge-triggered: at the first waiting call, then at most every 10 ms while
+    the shortfall grows."""
+
+    revision: RevisionId
+    waiting: int
+    executing: int
+    oldest_wait_s: float
+    waited: float = 0.0
+    """Monotonic moment at which the oldest waiting call arrived."""
+
+
+class Observed(Message):
+    """One closed second. Silent seconds are not sent."""
+
+    observations: dict[RevisionId, Observation]
+
+
+class Ready(Message):
+    """The instance loaded its code and serves."""
+
+    instance: InstanceId
+    style: Style
+    is_async: bool
+    concurrency: int
+    stamps: dict[str, float]
+    code: bytes | None = None
+    """The marshalled entry module, sent on the first load so that later starts need not compile it."""
+
+
+class Failed(Message):
+    """The instance could not load the code; the process is ending."""
+
+    instance: InstanceId
+    error: str
+    """One sentence."""
+    traceback: str
+
+
+class Released(Message):
+    """The gateway gave the instance up: it is idle and no call will be sent to it."""
+
+    instance: InstanceId
+
+
+class Overrun(Message):
+    """A call's timeout passed in this instance, and the grace for its other calls too: kill it."""
+
+    instance: InstanceId
+
+
+class Dropped(Message):
+    """The gateway's connection to the instance broke."""
+
+    instance: InstanceId
+
+
+# -- engine -> gateway --------------------------------------------------------------------------------------
+
+
+class RoutePut(Message):
+    """A revision that takes calls, with what the gateway looks up for each call."""
+
+    revision: Revision
+
+
+class RouteDrop(Message):
+    """The function is gone: new calls get 404, held ones too; those executing go on."""
+
+    key: FunctionKey
+
+
+class TokenPut(Message):
+    """The rights behind one token, by the token's SHA-256 (hex). `namespaces` holds names or `*`.
+    `invoke` = False removes it."""
+
+    digest: str
+    namespaces: list[str]
+    invoke: bool
+
+
+class Synced(Message):
+    """The whole state was sent: routes and tokens not among it are gone."""
+
+
+class Assign(Message):
+    """This instance is yours. `fresh`: it is only starting; send calls at once, they wait in its socket."""
+
+    instance: InstanceId
+    revision: RevisionId
+    address: str
+    """`unix:/path`."""
+    fresh: bool
+
+
+class Release(Message):
+    """Give up n instances of the revision: idle ones, the longest idle first. Fewer idle: fewer released now."""
+
+    revision: RevisionId
+    count: int
+
+
+class Retire(Message):
+    """Send no new call to this instance; `Released` when its last call has ended."""
+
+    instance: InstanceId
+
+
+class Gone(Message):
+    """The instance ended. Its calls that were not begun are held again, the others end with this cause."""
+
+    instance: InstanceId
+    cause: ExitCause
+    detail: str
+    """A sentence for the caller, without the function's data."""
+
+
+class Block(Message):
+    """No instance can be started until `until` (monotonic): held and new calls without an instance get this.
+    An empty `error` lifts the block."""
+
+    revision: RevisionId
+    error: str
+    until: float
+    kind: str = "load"
+    """`load`: the function's code is at fault (502). `start`: the machine is (503)."""
+
+
+# -- engine -> keeper ---------------------------------------------------------------------------------------
+
+
+class Start(Message):
+    """Start an instance of `revision` in `slot` (None: in any)."""
+
+    instance: InstanceId
+    slot: SlotId | None
+    revision: Revision
+    code: bool
+    """Whether DATA/code/<revision> holds the marshalled entry module."""
+    stamps: dict[str, float]
+
+
+class Stop(Message):
+    """End the instance now. It has no calls, or they are lost. Unknown ones are answered with Exited as well."""
+
+    instance: InstanceId
+    cause: ExitCause
+
+
+class Follow(Message):
+    """Whether somebody reads this function's log live: LogGrew is sent while so."""
+
+    key: FunctionKey
+    on: bool
+
+
+class Forget(Message):
+    """The function was deleted: remove its log."""
+
+    key: FunctionKey
+
+
+# -- keeper -> engine ---------------------------------------------------------------------------------------
+
+
+class Inventory(Message):
+    """After a connect: what runs, and what this keeper is."""
+
+    instances: dict[InstanceId, RevisionId]
+    addresses: dict[InstanceId, str]
+    tier: str
+    """`T0` or `T1`."""
+    not_held: list[str]
+    """One sentence for each protection this machine does not allow."""
+    runtimes: dict[str, str]
+    """Runtime name -> interpreter version, of those probed so far."""
+
+
+class SlotReady(Message):
+    """A slot was prepared: its socket listens at `address`. Each is used once."""
+
+    slot: SlotId
+    address: str
+
+
+class Started(Message):
+    """The child was forked. `address` as the slot's, for a Start without a slot."""
+
+    instance: InstanceId
+    pid: int
+    address: str
+
+
+class Exited(Message):
+    """The instance ended or could not be started, and everything of it is gone."""
+
+    instance: InstanceId
+    cause: ExitCause
+    detail: str
+    """A sentence: signal or status, limits that were hit."""
+    cpu_s: float = 0.0
+    memory_peak_mib: float = 0.0
+
+
+class Used(Message):
+    """Once a second while anything runs: instance -> (cpu seconds in all, memory in MiB now)."""
+
+    instances: dict[InstanceId, tuple[float, float]]
+
+
+class ZygoteUp(Message):
+    runtime: str
+    pid: int
+
+
+class ZygoteDown(Message):
+    runtime: str
+    detail: str
+
+
+class LogGrew(Message):
+    """The log of this followed function has new lines on disk. At most every 50 ms."""
+
+    key: FunctionKey
+
+
+FromGateway = Hello | Holding | Want | Observed | Ready | Failed | Released | Overrun | Dropped
+ToGateway = Hello | RoutePut | RouteDrop | TokenPut | Synced | Assign | Release | Retire | Gone | Block
+ToKeeper = Hello | Start | Stop | Follow | Forget
+FromKeeper = Hello | Inventory | SlotReady | Started | Exited | Used | ZygoteUp | ZygoteDown | LogGrew
+
+Incoming = TypeVar("Incoming")
+_encoder = msgspec.msgpack.Encoder()
+
+
+class LinkBroken(CorralError):
+    """The other side closed, or sent what this version does not know."""
+
+
+class Link(asyncio.Protocol, Generic[Incoming]):
+    """One end of a link. `receive` is called in order, on the loop, for every message but Hello, which goes to
+    `opened`. `closed` is called once. A message that cannot be read closes the link: both sides start anew."""
+
+    def __init__(
+        self,
+        types: object,
+        *,
+        hello: Hello,
+        opened: "Callable[[Link[Incoming], Hello], None]",
+        receive: "Callable[[Link[Incoming], Incoming], None]",
+        closed: "Callable[[Link[Incoming]], None]",
+    ) -> None:
+        self._decoder: msgspec.msgpack.Decoder[Incoming | Hello] = msgspec.msgpack.Decoder(types)  # type: ignore[call-overload]
+        self._hello = hello
+        self._opened, self._receive, self._closed = opened, receive, closed
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self.peer: Hello | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        # A peer that stops reading must not make us wait: link messages are small and bounded in number.
+        transport.set_write_buffer_limits(high=64 * 1024 * 1024)
+        self.send(self._hello)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        try:
+            while len(buffer) - start >= 4:
+                (size,) = struct.unpack_from("!I", buffer, start)
+                if size > MESSAGE_MAX_BYTES:
+                    raise LinkBroken(f"a message of {size} bytes, must be at most {MESSAGE_MAX_BYTES}")
+                if len(buffer) - start - 4 < size:
+                    break
+                message = self._decoder.decode(bytes(buffer[start + 4 : start + 4 + size]))
+                start += 4 + size
+                self._take(message)
+        except (msgspec.MsgspecError, LinkBroken):
+            self.close()
+            raise
+        finally:
+            del buffer[:start]
+
+    def _take(self, message: "Incoming | Hello") -> None:
+        if isinstance(message, Hello):
+            if message.version != VERSION:
+                raise LinkBroken(f"{message.role} speaks link version {message.version}, must be {VERSION}")
+            self.peer = message
+            self._opened(self, message)
+        else:
+            self._receive(self, message)
+
+    def send(self, message: Message) -> None:
+        """Queue one message. On a closed link it is dropped: the state is sent whole after the next connect."""
+        if self._transport is not None:
+            body = _encoder.encode(message)
+            self._transport.write(struct.pack("!I", len(body)) + body)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None and self.peer is not None
+
+
+async def keep_connected(path: str, make: Callable[[], Link[Incoming]], lost: asyncio.Event) -> None:
+    """Connect to the unix socket `path` for ever: `make` gives a fresh Link for each attempt, `lost` is set by its
+    `closed`. Retries after 1 ms, doubling to 100 ms. Ends only by cancellation."""
+    delay = 0.001
+    loop = asyncio.get_running_loop()
+    while True:
+        lost.clear()
+        with contextlib.suppress(OSError):
+            await loop.create_unix_connection(make, path)
+            delay = 0.001
+            await lost.wait()
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, 0.1)
+
+

@@ -1,0 +1,98 @@
+"""What the rooms need from outside, as small protocols."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from corral.model import ExitCause, FunctionKey, InstanceId, Revision, SlotId
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """All a backend needs to start one instance."""
+
+    instance: InstanceId
+    slot: SlotId
+    revision: Revision
+    package: str
+    """Folder of the code on this host."""
+    code: str | None
+    """File with the marshalled entry module, if there is one."""
+    log_fd: int
+    """The function's output goes here (a FIFO opened read-write, owned by the caller)."""
+    stamps: dict[str, float]
+
+
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """How an instance ended."""
+
+    instance: InstanceId
+    cause: ExitCause
+    detail: str
+    cpu_s: float = 0.0
+    memory_peak_mib: float = 0.0
+
+
+class Sandbox(Protocol):
+    """A backend: how instances are kept apart on this host. One shared contract suite runs over all of them.
+    Everything runs on the keeper's loop; nothing blocks longer than a system call."""
+
+    tier: str
+
+    async def prepare(self, slot: SlotId) -> str:
+        """Make a slot ahead of need; its address. The socket listens from now on."""
+        ...
+
+    def start(self, launch: Launch) -> None:
+        """Begin starting; the outcome comes through `started` or `ended`, given at construction."""
+        ...
+
+    def stop(self, instance: InstanceId, cause: ExitCause) -> None:
+        """Kill all of it. `ended` follows when nothing of it is left."""
+        ...
+
+    def usage(self) -> dict[InstanceId, tuple[float, float]]:
+        """Running instance -> (cpu seconds in all, memory in MiB now)."""
+        ...
+
+    async def close(self) -> None:
+        """End everything."""
+        ...
+
+
+class StoredFunction(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployed function as kept: its current revision."""
+
+    revision: Revision
+    updated_at: float
+
+
+class StoredToken(msgspec.Struct, frozen=True, kw_only=True):
+    digest: str
+    """SHA-256 of the token, hex; the token itself is not kept."""
+    label: str
+    namespaces: Sequence[str]
+    """Names, or `*`."""
+    manage: bool
+    invoke: bool
+    created_at: float
+
+
+class Store(Protocol):
+    """What must outlive the engine. Each method returns when it is on disk."""
+
+    async def load(self) -> tuple[Sequence[StoredFunction], Sequence[StoredToken]]: ...
+    async def next_number(self, key: FunctionKey) -> int:
+        """A revision number never given before for this function, also across deletions."""
+        ...
+
+    async def put_functions(self, functions: Iterable[StoredFunction]) -> None:
+        """All or none."""
+        ...
+
+    async def delete_function(self, key: FunctionKey) -> bool:
+        """False: there was none."""
+        ...
+
+    async def put_token(self, token: StoredToken) -> None: ...
+    async def delete_token(self, digest: str) -> bool: ...
