@@ -112,9 +112,19 @@ class Dropped(Message):
 
 
 class RoutePut(Message):
-    """A revision that takes calls, with what the gateway looks up for each call."""
+    """A revision, with what the gateway looks up for each call. Keyed by its id; again for a known one: new facts.
+    `serving`: calls to the function go to it from now on, held ones as well; the revision that served before is
+    known no longer once its executing calls have ended. Not serving: known, so that instances can be assigned to it
+    and report Ready or Failed while its deployment is verified."""
 
     revision: Revision
+    serving: bool = True
+
+
+class RevisionDrop(Message):
+    """A revision that never served is given up: its deployment failed. Its instances are ended."""
+
+    revision: RevisionId
 
 
 class RouteDrop(Message):
@@ -278,7 +288,7 @@ class LogGrew(Message):
 
 
 FromGateway = Hello | Holding | Want | Observed | Ready | Failed | Released | Overrun | Dropped
-ToGateway = Hello | RoutePut | RouteDrop | TokenPut | Synced | Assign | Release | Retire | Gone | Block
+ToGateway = Hello | RoutePut | RevisionDrop | RouteDrop | TokenPut | Synced | Assign | Release | Retire | Gone | Block
 ToKeeper = Hello | Start | Stop | Follow | Forget
 FromKeeper = Hello | Inventory | SlotReady | Started | Exited | Used | ZygoteUp | ZygoteDown | LogGrew
 
