@@ -159,3 +159,8 @@ def read_boot(environment: Mapping[str, str]) -> Boot:
 def data_name(data: Path) -> str:
     """Eight hex digits that stand for this data folder in names of groups and sockets."""
     return hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:8]
+
+
+EXIT_UNUSABLE = 78
+"""Status (EX_CONFIG) by which a process tells the parent that no restart will help: the last line it wrote to stderr
+says why. The parent then ends everything with status 2."""
