@@ -109,5 +109,9 @@ class StoreTooNew(CorralError):
     """The data folder was written by a newer Corral."""
 
 
+class StoreFailed(CorralError):
+    """The store could not be read or written: damaged, or no space. What was asked did not happen."""
+
+
 class SandboxFailed(CorralError):
     """The machine refused a part of a sandbox."""
