@@ -1,6 +1,7 @@
 """What the rooms need from outside, as small protocols."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -96,3 +97,33 @@ class Store(Protocol):
 
     async def put_token(self, token: StoredToken) -> None: ...
     async def delete_token(self, digest: str) -> bool: ...
+
+
+class Packages(Protocol):
+    """The code that was uploaded, unpacked."""
+
+    async def add(self, namespace: str, archive: Path) -> str:
+        """Unpack `archive` (a tar, also gzipped) for the namespace; the sha256 of its contents, hex. On disk when it
+        returns. Raises Invalid when something in it is refused."""
+        ...
+
+    def has(self, namespace: str, package: str) -> bool: ...
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds a token, by what it allows."""
+
+    label: str
+    namespaces: Sequence[str]
+    """Names, or `*`."""
+    manage: bool
+    invoke: bool
+
+    def may_manage(self, namespace: str) -> bool:
+        return self.manage and self.reaches(namespace)
+
+    def may_invoke(self, namespace: str) -> bool:
+        return self.invoke and self.reaches(namespace)
+
+    def reaches(self, namespace: str) -> bool:
+        return "*" in self.namespaces or namespace in self.namespaces
