@@ -1,0 +1,57 @@
+"""Where uploaded packages stand: DATA/packages/NAMESPACE/<sha256>, each unpacked once and never changed."""
+
+import asyncio
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from corral.package.archive import Limits, sync_folder, unpack
+
+SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class Shelf:
+    """See ports.Packages."""
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self._folder, self._limits = folder, limits
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+    async def add(self, namespace: str, archive: Path) -> str:
+        return await asyncio.to_thread(self._add, namespace, archive)
+
+    def has(self, namespace: str, package: str) -> bool:
+        return SHA256.match(package) is not None and (self._folder / namespace / package).is_dir()
+
+    def sweep(self, referenced: Iterable[tuple[str, str]]) -> int:
+        """Remove every package but the `referenced` (namespace, sha256), and what an earlier engine left half done;
+        how many went. Only at start: a package just uploaded is not yet referenced."""
+        kept = {self._folder / namespace / package for namespace, package in referenced}
+        gone = [path for namespace in self._folder.iterdir() if namespace.is_dir() for path in namespace.iterdir()]
+        gone = [path for path in gone if path not in kept]
+        for path in gone:
+            shutil.rmtree(path)
+        return len(gone)
+
+    def _add(self, namespace: str, archive: Path) -> str:
+        home = self._folder / namespace
+        home.mkdir(mode=0o755, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".incoming-", dir=home))
+        try:
+            package = unpack(archive, temporary, self._limits)
+            self._shelve(temporary, home / package)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return package
+
+    def _shelve(self, temporary: Path, place: Path) -> None:
+        """Move into place at once; what stands there already has the same contents."""
+        try:
+            temporary.rename(place)
+        except OSError:
+            if not place.is_dir():
+                raise
+        sync_folder(place.parent)
+        sync_folder(self._folder)

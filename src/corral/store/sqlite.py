@@ -1,0 +1,218 @@
+"""The Store on SQLite: one writer thread with group commit. What was acknowledged is on disk."""
+
+import asyncio
+import contextlib
+import queue
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from corral.errors import CorralError, DataFolderBusy, StoreFailed, StoreTooNew
+from corral.model import FunctionKey
+from corral.ports import StoredFunction, StoredToken
+from corral.store import rows
+
+Result = TypeVar("Result")
+Work = Callable[[sqlite3.Connection], Any]
+GROUP_MAX = 512
+"""Most writes in one transaction: bounds how long the first of them waits for its acknowledgement."""
+
+
+def migrations() -> list[tuple[int, str]]:
+    """(version, SQL) of every file of the schema, in order. A database at `user_version` n has had the first n."""
+    files = sorted(file.name for file in resources.files("corral.store.schema").iterdir() if file.name.endswith(".sql"))
+    numbered = [(int(name[:3]), name) for name in files if re.match(r"\d{3}_", name)]
+    return [(number, resources.files("corral.store.schema").joinpath(name).read_text()) for number, name in numbered]
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """The database at `path`, made and brought to this version's schema where needed.
+    Raises StoreTooNew, DataFolderBusy, or StoreFailed when it is damaged or cannot be written."""
+    connection = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
+    try:
+        connection.row_factory = sqlite3.Row
+        # Exclusive: a second engine on the same folder is refused, and no shared-memory file is needed.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        _check(connection, path)
+        _migrate(connection, path)
+    except sqlite3.Error as exc:
+        connection.close()
+        raise _fault(exc, path) from exc
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise StoreFailed(f"{path} is damaged ({verdict}): restore a copy of it, or move it away to start empty")
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    known = migrations()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(known):
+        raise StoreTooNew(
+            f"{path} has schema version {version}, and this Corral knows {len(known)}: "
+            "start the newer Corral that wrote it"
+        )
+    for number, sql in known[version:]:
+        connection.executescript(f"BEGIN;\n{sql}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def _fault(exc: sqlite3.Error, path: Path) -> CorralError:
+    """The one place where SQLite's errors become ours."""
+    code = getattr(exc, "sqlite_errorcode", None)
+    primary = code & 0xFF if code is not None else None
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return DataFolderBusy(f"{path} is held by another engine: stop that one, or choose another data folder")
+    if primary == sqlite3.SQLITE_FULL:
+        return StoreFailed(f"{path} cannot grow, the disk is full: make room and try again; nothing was changed")
+    if primary in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return StoreFailed(f"{path} is damaged ({exc}): restore a copy of it, or move it away to start empty")
+    if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return StoreFailed(f"{path} cannot be opened for writing ({exc}): check its owner and mode")
+    return StoreFailed(f"{path}: {exc}; nothing was changed")
+
+
+class _Pending:
+    """One piece of work on its way through the writer."""
+
+    __slots__ = ("future", "loop", "outcome", "work")
+
+    def __init__(self, work: Work, future: "asyncio.Future[Any]") -> None:
+        self.work, self.future = work, future
+        self.loop = future.get_loop()
+        self.outcome: Any = None
+
+    def answer(self, fault: CorralError | None) -> None:
+        # The loop may be gone when the process ends: then nobody waits for the acknowledgement.
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._settle, fault)
+
+    def _settle(self, fault: CorralError | None) -> None:
+        if self.future.done():
+            return
+        if fault is not None:
+            self.future.set_exception(fault)
+        elif isinstance(self.outcome, CorralError):
+            self.future.set_exception(self.outcome)
+        else:
+            self.future.set_result(self.outcome)
+
+
+class SqliteStore:
+    """See ports.Store. Opened at construction, by the thread that constructs it; `close` waits for what is queued."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = open_database(path)
+        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="store", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        self._connection.close()
+
+    async def load(self) -> tuple[Sequence[StoredFunction], Sequence[StoredToken]]:
+        def work(connection: sqlite3.Connection) -> tuple[list[StoredFunction], list[StoredToken]]:
+            functions = [rows.stored_function(row) for row in connection.execute(rows.LOAD_FUNCTIONS)]
+            tokens = [rows.stored_token(row) for row in connection.execute(rows.LOAD_TOKENS)]
+            return functions, tokens
+
+        return await self._submit(work)
+
+    async def next_number(self, key: FunctionKey) -> int:
+        def work(connection: sqlite3.Connection) -> int:
+            # All rows are fetched: an unfinished statement would keep the transaction open.
+            return int(connection.execute(rows.NEXT_NUMBER, (key,)).fetchall()[0]["last"])
+
+        return await self._submit(work)
+
+    async def put_functions(self, functions: Iterable[StoredFunction]) -> None:
+        batch = [rows.function_row(stored) for stored in functions]
+        await self._submit(lambda connection: _forget(connection.executemany(rows.PUT_FUNCTION, batch)))
+
+    async def delete_function(self, key: FunctionKey) -> bool:
+        namespace, _, name = key.partition("/")
+        return await self._submit(lambda c: c.execute(rows.DELETE_FUNCTION, (namespace, name)).rowcount > 0)
+
+    async def put_token(self, token: StoredToken) -> None:
+        row = rows.token_row(token)
+        await self._submit(lambda connection: _forget(connection.execute(rows.PUT_TOKEN, row)))
+
+    async def delete_token(self, digest: str) -> bool:
+        return await self._submit(lambda connection: connection.execute(rows.DELETE_TOKEN, (digest,)).rowcount > 0)
+
+    async def _submit(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._queue.put(_Pending(work, future))
+        return await future
+
+    def _write(self) -> None:
+        """The writer thread: everything that waits goes into one transaction, and is acknowledged after its commit."""
+        ending = False
+        while not ending:
+            group = [self._queue.get()]
+            while len(group) < GROUP_MAX:
+                try:
+                    group.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            ending = None in group
+            self._commit([pending for pending in group if pending is not None])
+
+    def _commit(self, group: list[_Pending]) -> None:
+        if not group:
+            return
+        fault: CorralError | None = None
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for pending in group:
+                self._carry_out(pending)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as exc:
+            fault = _fault(exc, self._path)
+            # After a full disk SQLite may have rolled back by itself.
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+        for pending in group:
+            pending.answer(fault)
+
+    def _carry_out(self, pending: _Pending) -> None:
+        """One write inside the group's transaction: its own failure undoes it alone."""
+        self._connection.execute("SAVEPOINT one")
+        try:
+            pending.outcome = pending.work(self._connection)
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as exc:
+            pending.outcome = _fault(exc, self._path)
+            self._connection.execute("ROLLBACK TO one")
+        except sqlite3.Error:
+            raise
+        except Exception as exc:
+            # Whatever it is, the writer must live on: everybody waits for it.
+            pending.outcome = _unreadable(exc, self._path)
+            self._connection.execute("ROLLBACK TO one")
+        self._connection.execute("RELEASE one")
+
+
+def _unreadable(exc: Exception, path: Path) -> CorralError:
+    if isinstance(exc, msgspec.MsgspecError):
+        return StoreFailed(f"{path} holds a record that this version cannot read: {exc}")
+    return StoreFailed(f"{path}: {type(exc).__name__}: {exc}; nothing was changed")
+
+
+def _forget(_cursor: sqlite3.Cursor) -> None:
+    """A write whose result says nothing."""
