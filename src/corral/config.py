@@ -5,6 +5,7 @@ fields. A room is given only its own group.
 the same as `CORRAL_GATEWAY_HEADER_TIMEOUT_S=5` and wins over the file; a flag wins over both."""
 
 import hashlib
+import itertools
 import os
 import tomllib
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Base of the groups."""
 
 
-class Server(Group):
+class Server(Group, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     """Address to listen on. The default is reachable from this machine alone."""
     port: int = 8080
@@ -29,7 +30,7 @@ class Server(Group):
     """`management`: management needs a token, calls only for private functions. `all`: every call needs one."""
 
 
-class Gateway(Group):
+class Gateway(Group, frozen=True, kw_only=True):
     header_timeout_s: float = 10.0
     """A request's head must arrive within this time: against slow senders."""
     body_idle_s: float = 30.0
@@ -48,14 +49,14 @@ class Gateway(Group):
     """Bytes in flight per call and direction before back-pressure."""
 
 
-class Engine(Group):
+class Engine(Group, frozen=True, kw_only=True):
     package_max_mib: float = 64.0
     """A deployed package, unpacked."""
     package_files_max: int = 10_000
     """Files and folders in a package."""
 
 
-class Keeper(Group):
+class Keeper(Group, frozen=True, kw_only=True):
     isolation: str = "auto"
     """`auto`: T1 where root, else T0. `namespaces` demands T1, `process` asks for T0."""
     uid_base: int = 100_000
@@ -74,11 +75,26 @@ class Keeper(Group):
     """What one function may write to its log; beyond it, its writes wait."""
 
 
-class Settings(Group):
+class Settings(Group, frozen=True, kw_only=True):
     server: Server = Server()
     gateway: Gateway = Gateway()
     engine: Engine = Engine()
     keeper: Keeper = Keeper()
+
+
+def explain(group: type[Group], field: str) -> str:
+    """The text under a field, on one line: what its flag's help says."""
+    import ast  # here, because only `corral up` asks, and every process holds this module
+    import inspect
+    import textwrap
+
+    body = ast.parse(textwrap.dedent(inspect.getsource(group))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    for line, below in itertools.pairwise(body.body):
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.target.id == field:
+            assert isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+            return " ".join(str(below.value.value).split())
+    raise KeyError(field)
 
 
 def load(data: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
@@ -119,14 +135,19 @@ def load(data: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -
 def _impossible(settings: Mapping[str, Any]) -> list[str]:
     found = []
     choices = {("server", "auth"): ("management", "all"), ("keeper", "isolation"): ("auto", "namespaces", "process")}
-    for (group, field), allowed in choices.items():
-        value = getattr(settings.get(group), field, allowed[0])
+    for (group, choice), allowed in choices.items():
+        value = getattr(settings.get(group), choice, allowed[0])
         if value not in allowed:
-            found.append(f"{group}.{field} = {value!r}, must be one of {', '.join(allowed)}")
+            found.append(f"{group}.{choice} = {value!r}, must be one of {', '.join(allowed)}")
     for group, values in settings.items():
         for field in msgspec.structs.fields(type(values)):
             value = getattr(values, field.name)
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and field.name != "port" and not value > 0:
+            if (
+                isinstance(value, (int, float))
+                and not isinstance(value, bool)
+                and field.name != "port"
+                and not value > 0
+            ):
                 found.append(f"{group}.{field.name} = {value}, must be above 0")
     server = settings.get("server")
     if server is not None and not 0 <= server.port <= 65_535:
