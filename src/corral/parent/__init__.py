@@ -1,0 +1,1 @@
+"""`corral up`: owns the data folder's lock and the listening sockets, keeps the three processes alive."""
