@@ -1,0 +1,113 @@
+"""`corral deploy`: read, pack, send, say what was recognised."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from corral.cli.client import Client, functions_path
+from corral.cli.options import json_option, url_option
+from corral.cli.output import print_json, seconds
+from corral.errors import Invalid
+from corral.package.bundle import pack
+from corral.package.manifest import KEYS, Deployment, read_deployments
+
+KINDS: dict[str, Any] = {
+    "memory": int, "concurrency": int, "min": int, "max": int, "initial": int, "queue": int,
+    "cpu": float, "body_max": float,
+}  # fmt: skip
+
+
+def _key_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A flag for each key of corral.toml."""
+    for name, key in reversed(KEYS.items()):
+        flag = f"--{name.replace('_', '-')}"
+        if name == "env":
+            option = click.option(flag, multiple=True, metavar="K=V", help=key.help)
+        elif name == "private":
+            option = click.option(flag, is_flag=True, default=None, help=key.help)
+        else:
+            option = click.option(
+                flag, type=KINDS.get(name, str), metavar="N" if name in KINDS else None, help=key.help
+            )
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[NAME] PATH")
+@click.option("-n", "--namespace", metavar="NS", help="[default]")
+@_key_options
+@url_option
+@json_option
+def deploy(words: tuple[str, ...], namespace: str | None, url: str | None, as_json: bool, **flags: Any) -> int:
+    """Deploy the function NAME from PATH, a file or a folder. A corral.toml in the folder can say the same as the
+    flags, for one function or, under [functions.NAME], for many; NAME may then be left out, or pick one."""
+    name, path = _name_and_path(words)
+    flags["env"] = _environment(flags["env"])
+    deployments = read_deployments(path, name, namespace, flags)
+    client = Client(url)
+    deployed = _send(client, deployments)
+    if as_json:
+        print_json(deployed)
+        return 0
+    for function in deployed:
+        _print_deployed(client, function)
+    return 0
+
+
+def _name_and_path(words: tuple[str, ...]) -> tuple[str | None, Path]:
+    if len(words) == 2:
+        return words[0], Path(words[1])
+    if len(words) != 1:
+        raise click.UsageError(f"{len(words)} words given, must be NAME PATH, or PATH of a folder with corral.toml")
+    if not Path(words[0]).exists() and "/" not in words[0]:
+        raise click.UsageError(f"PATH is missing: corral deploy {words[0]} PATH")
+    return None, Path(words[0])
+
+
+def _environment(pairs: tuple[str, ...]) -> dict[str, str] | None:
+    for pair in pairs:
+        if "=" not in pair:
+            raise Invalid(f"--env = {pair!r}, must be NAME=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs) or None
+
+
+def _send(client: Client, deployments: list[Deployment]) -> list[dict[str, Any]]:
+    """All or none: several go in one request."""
+    namespace = deployments[0].namespace
+    packed = {path: pack(path) for path in {each.path for each in deployments}}
+    digests = {
+        path: client.manage("POST", f"/namespaces/{namespace}/packages", body=content)["package"]
+        for path, content in packed.items()
+    }
+    wanted = [{"name": each.name, "package": digests[each.path], "spec": _said(each)} for each in deployments]
+    if len(wanted) > 1:
+        answer = client.manage("POST", functions_path(namespace), {"functions": wanted})
+        return list(answer["functions"])
+    only = wanted[0]
+    return [client.manage("PUT", functions_path(namespace, str(only.pop("name"))), only)]
+
+
+def _said(deployment: Deployment) -> dict[str, Any]:
+    """The spec without what is at its default, so that the server's defaults count."""
+    import msgspec
+
+    default = msgspec.to_builtins(type(deployment.spec)())
+    spec = msgspec.to_builtins(deployment.spec)
+    return {field: value for field, value in spec.items() if value != default[field]}
+
+
+def _print_deployed(client: Client, function: dict[str, Any]) -> None:
+    name, namespace = function["name"], function["namespace"]
+    called = name if namespace == "default" else f"{name}.{namespace}"
+    if function.get("style"):
+        kind = f"{'async ' if function.get('is_async') else ''}{function['style']}"
+        took = function.get("load_s")
+        how = f": {kind}" + (f", loaded in {seconds(took)}" if took else "")
+    else:
+        how = ": not loaded yet (--initial 0)"
+    click.echo(f"deployed {called} as revision {function['number']}{how}")
+    token = " -H 'Authorization: Bearer '$CORRAL_TOKEN" if function.get("spec", {}).get("private") else ""
+    click.echo(f"  curl{token} {client.url}/function/{called}")

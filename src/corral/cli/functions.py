@@ -1,0 +1,131 @@
+"""`corral list`, `describe` and `delete`."""
+
+import time
+from typing import Any
+
+import click
+
+from corral.cli.client import Client, functions_path
+from corral.cli.options import json_option, namespace_option, url_option
+from corral.cli.output import print_fields, print_json, print_table, seconds
+
+PARTS = {
+    "decided": "decided by the engine",
+    "received": "taken up by the keeper",
+    "forked": "forked",
+    "dressed": "sandbox put on",
+    "loaded": "code loaded",
+    "ready": "heard of by the gateway",
+}
+"""Stamp of a cold start -> what ended at it."""
+
+
+@click.command("list")
+@click.option("-n", "--namespace", metavar="NS", help="Of this namespace only.")
+@url_option
+@json_option
+def list_functions(namespace: str | None, url: str | None, as_json: bool) -> None:
+    """List the functions."""
+    client = Client(url)
+    found = client.manage("GET", "/functions" if namespace is None else functions_path(namespace))
+    functions = found["functions"]
+    if as_json:
+        print_json(functions)
+        return
+    if not functions:
+        click.echo("no functions; corral deploy NAME PATH makes one")
+        return
+    head = ("NAME", "NAMESPACE", "REVISION", "STYLE", "INSTANCES", "URL")
+    print_table(head, [_row(client, function) for function in functions])
+
+
+def _row(client: Client, function: dict[str, Any]) -> list[str]:
+    name, namespace = function["name"], function["namespace"]
+    called = name if namespace == "default" else f"{name}.{namespace}"
+    instances = function.get("instances")
+    count = len(instances) if isinstance(instances, list) else instances or 0
+    url = f"{client.url}/function/{called}"
+    return [name, namespace, str(function["number"]), _style(function), str(count), url]
+
+
+def _style(function: dict[str, Any]) -> str:
+    style = function.get("style") or "not loaded yet"
+    return f"async {style}" if function.get("is_async") else style
+
+
+@click.command()
+@click.argument("name")
+@namespace_option
+@url_option
+@json_option
+def describe(name: str, namespace: str, url: str | None, as_json: bool) -> None:
+    """Show the function NAME: settings, instances and why that many, the last cold start, recent exits."""
+    function = Client(url).manage("GET", functions_path(namespace, name))
+    if as_json:
+        print_json(function)
+        return
+    spec = function["spec"]
+    print_fields(
+        [
+            ("function", f"{function['namespace']}/{function['name']}, revision {function['number']}"),
+            ("style", _style(function)),
+            ("handler", spec.get("handler") or ""),
+            ("limits", f"{spec['memory_mib']} MiB, {spec['cpu']:g} cpu, timeout {spec['timeout_s']:g} s"),
+            ("calls at once", f"{function.get('concurrency') or spec.get('concurrency') or 'known once loaded'}"),
+            ("instances", f"{_count(function)} (min {spec['min']}, max {spec['max']})"),
+            ("why", function.get("why") or ""),
+            ("isolation", function.get("tier") or ""),
+            ("problem", function.get("problem") or ""),
+        ]
+    )
+    _print_instances(function)
+    _print_cold_start(function.get("last_cold_start") or {})
+    for gone in function.get("exits") or []:
+        when = time.strftime("%H:%M:%S", time.localtime(gone["at"])) if gone.get("at") else ""
+        click.echo(f"exit       {when} {gone['instance']} {gone['cause']}: {gone['detail']}")
+
+
+def _count(function: dict[str, Any]) -> int:
+    instances = function.get("instances")
+    return len(instances) if isinstance(instances, list) else int(instances or 0)
+
+
+def _print_instances(function: dict[str, Any]) -> None:
+    instances = function.get("instances")
+    if not isinstance(instances, list) or not instances:
+        return
+    rows = [
+        [
+            each["instance"],
+            each["state"],
+            _or_unknown(each.get("memory_mib"), "MiB"),
+            _or_unknown(each.get("cpu_s"), "s"),
+        ]
+        for each in instances
+    ]
+    print_table(("INSTANCE", "STATE", "MEMORY", "CPU"), rows)
+
+
+def _or_unknown(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value:.1f} {unit}"
+
+
+def _print_cold_start(parts: dict[str, Any]) -> None:
+    if not parts:
+        return
+    click.echo("last cold start")
+    for part, took_s in parts.items():
+        if isinstance(took_s, (int, float)):
+            click.echo(f"  {seconds(took_s):>10}  {PARTS.get(part, part)}")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@namespace_option
+@url_option
+def delete(names: tuple[str, ...], namespace: str, url: str | None) -> None:
+    """Remove functions, with their logs. Calls that run are finished."""
+    client = Client(url)
+    for name in names:
+        client.manage("DELETE", functions_path(namespace, name))
+        click.echo(f"deleted {namespace}/{name}")

@@ -1,0 +1,48 @@
+"""`corral logs`: what a function printed, with the request each line belongs to."""
+
+import json
+import time
+from urllib.parse import urlencode
+
+import click
+
+from corral.cli.client import Client, fault_of, functions_path
+from corral.cli.options import json_option, namespace_option, url_option
+
+
+@click.command()
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Stay and show new lines as they come.")
+@click.option(
+    "--tail", type=click.IntRange(0), default=100, show_default=True, metavar="N", help="Lines to begin with."
+)
+@click.option("--request", metavar="ID", help="Lines of this request only.")
+@namespace_option
+@url_option
+@json_option
+def logs(
+    name: str, follow: bool, tail: int, request: str | None, namespace: str, url: str | None, as_json: bool
+) -> None:
+    """Show what the function NAME printed."""
+    asked: dict[str, str | int] = {"tail": tail}
+    if follow:
+        asked["follow"] = 1
+    if request:
+        asked["request"] = request
+    client = Client(url)
+    path = f"/corral/v1{functions_path(namespace, name)}/logs?{urlencode(asked)}"
+    # A function may be silent for days: a follower waits.
+    answer = client.send("GET", path, timeout_s=7 * 86_400.0 if follow else 60.0)
+    if answer.status != 200:
+        raise fault_of(answer.status, answer.body())
+    for raw in answer.lines():
+        click.echo(raw.decode(errors="replace").rstrip("\n") if as_json else _readable(json.loads(raw)))
+
+
+def _readable(line: dict[str, object]) -> str:
+    moment = line.get("t")
+    when = ""
+    if isinstance(moment, (int, float)):
+        when = time.strftime("%H:%M:%S", time.localtime(moment)) + f".{int(moment % 1 * 1000):03d} "
+    request = line.get("request")
+    return f"{when}{str(request)[:8] if request else '-':8} {line.get('line', '')}"
