@@ -20,11 +20,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """What to execute. `fds` stay open in it under their own numbers."""
+    """What to execute. `fds` stay open in it under their own numbers; we close `once` after the start."""
 
     argv: Sequence[str]
     environment: Mapping[str, str]
     fds: Sequence[int] = ()
+    once: Sequence[int] = ()
 
 
 def become_subreaper() -> None:
@@ -70,7 +71,10 @@ class Child:
         self._quick_deaths = 0
 
     def start(self, now: float) -> None:
-        self.pid = spawn(self._command())
+        command = self._command()
+        self.pid = spawn(command)
+        for fd in command.once:
+            os.close(fd)
         self.start_at = None
         self._started_at = now
 

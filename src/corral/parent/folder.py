@@ -95,6 +95,7 @@ def make_run(name: str, environment: Mapping[str, str], door: int) -> Path:
             remove_run(path)
             path.mkdir(mode=0o700)
             (path / "i").mkdir(mode=0o700)
+            (path / "root").mkdir(mode=0o700)
             if os.geteuid() == 0:
                 for folder in (path, path / "i"):
                     os.chown(folder, 0, door)

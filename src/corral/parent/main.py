@@ -18,7 +18,7 @@ from corral.errors import BadConfiguration
 from corral.parent import folder, sockets, token
 from corral.parent.child import Child, Command, become_subreaper, sweep
 from corral.parent.greeting import Greeting
-from corral.parent.view import enclosed
+from corral.parent.view import View, enclosed
 
 DRAIN_S = 1.0
 """How long the gateway may finish calls at a stop; the whole stop takes at most 3 s."""
@@ -54,13 +54,22 @@ class Server:
         return {name: Child(name, self._command(name)) for name in NAMES}
 
     def _command(self, name: str) -> Callable[[], Command]:
-        inherited: dict[str, dict[str, socket.socket]] = {
+        inherited = {
             "keeper": {},
-            "engine": {"link": self._link, "api": self._api},
-            "gateway": {"public": self._public},
-        }
-        fds = {role: listener.fileno() for role, listener in inherited[name].items()}
-        boot = Boot(
+            "engine": {"link": self._link.fileno(), "api": self._api.fileno()},
+            "gateway": {"public": self._public.fileno()},
+        }[name]
+        command = Command(
+            # -P: a file called json.py in the folder `up` was typed in must not become ours.
+            argv=[sys.executable, "-P", "-m", f"corral.{name}.main"],
+            environment=self._child_environment(self._boot(inherited)),
+            fds=list(inherited.values()),
+        )
+        view = self._view(name)
+        return (lambda: command) if view is None else (lambda: enclosed(command, view))
+
+    def _boot(self, fds: dict[str, int]) -> Boot:
+        return Boot(
             settings=self.settings,
             data=str(self.data),
             run=str(self.run),
@@ -70,16 +79,15 @@ class Server:
             admin_token_sha256=token.digest(self.token),
             url=self.url,
         )
-        command = Command(
-            # -P: a file called json.py in the folder `up` was typed in must not become ours.
-            argv=[sys.executable, "-P", "-m", f"corral.{name}.main"],
-            environment=self._child_environment(boot),
-            fds=list(fds.values()),
-        )
-        if name == "keeper" or not self._is_root:
-            return lambda: command
-        writable = {"engine": [self.data], "gateway": [self.run]}[name]
-        return lambda: enclosed(command, user=self._user({"engine": ENGINE, "gateway": GATEWAY}[name]), rw=writable)
+
+    def _view(self, name: str) -> View | None:
+        """None: it sees what we see. The gateway only connects to sockets, for which reading is enough."""
+        if not self._is_root or name == "keeper":
+            return None
+        staging = self.run / "root"
+        if name == "engine":
+            return View(user=self._user(ENGINE), folder=self.data, mode="rw", staging=staging)
+        return View(user=self._user(GATEWAY), folder=self.run, mode="ro", staging=staging)
 
     def _child_environment(self, boot: Boot) -> dict[str, str]:
         passed = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TERM", "NO_COLOR", "SSL_CERT_FILE")
