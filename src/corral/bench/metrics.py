@@ -1,0 +1,24 @@
+"""Reading a page of Prometheus metrics: just enough of the text format for sums of counters and gauges."""
+
+import re
+from collections.abc import Iterator
+
+SAMPLE = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+def samples(page: str, name: str) -> Iterator[tuple[dict[str, str], float]]:
+    """Labels and value of each sample called exactly `name`."""
+    for line in page.splitlines():
+        found = SAMPLE.match(line)
+        if found and found["name"] == name:
+            yield dict(LABEL.findall(found["labels"] or "")), float(found["value"])
+
+
+def total(page: str, name: str, **labels: str) -> float | None:
+    """Sum of the samples that carry `labels`; None when there is none of that name: a counter that does not exist
+    must not be taken for one that did not rise."""
+    known = list(samples(page, name))
+    if not known:
+        return None
+    return sum(value for has, value in known if labels.items() <= has.items())
