@@ -85,7 +85,7 @@ def spec_problems(spec: FunctionSpec) -> Iterator[str]:
         value = getattr(spec, field)
         # A NaN compares false with everything, so the test is for being inside.
         if value is not None and not least <= value <= most:
-            yield f"{field} = {value:g}, must be between {least:g} and {most:g}"
+            yield f"{field} = {value:.10g}, must be between {least:.10g} and {most:.10g}"
     if spec.min > spec.max:
         yield f"min = {spec.min}, must not be above max = {spec.max}"
     if spec.initial > spec.max:
