@@ -159,7 +159,7 @@ class _Reader:
         if several is None:
             if name is None and named is None:
                 self.problems.append(f"{file}: name is missing: name = … there, or corral deploy NAME {self._path}")
-            return [self.one(f"{file}: ", name or str(named), space, self._path, tree)]
+            return [self.one(f"{file}: ", name or str(named or "x"), space, self._path, tree)]
         if not isinstance(several, dict) or not several:
             raise Invalid(f"{file}: functions = {_show(several)}, must be tables, as in [functions.hello]")
         if named is not None:
