@@ -1,8 +1,6 @@
 """`corral doctor`: what this machine allows. Works without a server; asks one if it runs."""
 
-import os
 import platform
-import shutil
 import sys
 from typing import Any
 
@@ -13,6 +11,7 @@ from corral.cli.client import Client
 from corral.cli.options import json_option, url_option
 from corral.cli.output import print_fields, print_json
 from corral.errors import CorralError
+from corral.sandbox.probe import probe
 
 
 @click.command()
@@ -30,7 +29,7 @@ def doctor(url: str | None, as_json: bool) -> None:
             ("corral", report["version"]),
             ("system", report["system"]),
             ("python", report["python"]),
-            ("isolation", report["tier"]),
+            ("isolation", f"{report['tier']}, cgroups {report['cgroups']}"),
             ("server", f"{server['url']}: {server['state']}"),
             ("host settings changed", ", ".join(report["host_settings_changed"]) or "none"),
         ]
@@ -40,26 +39,18 @@ def doctor(url: str | None, as_json: bool) -> None:
 
 
 def _machine() -> dict[str, Any]:
-    tier, not_held = _sandbox()
+    host = probe()
+    tier = host.tier("auto")
     return {
         "version": __version__,
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"Linux {host.kernel} {platform.machine()}",
         "python": f"{platform.python_version()} at {sys.executable}",
         "tier": tier,
-        "not_held": not_held,
+        "cgroups": host.cgroups,
+        "not_held": host.not_held(tier),
         # T1 uses namespaces and groups of its own; nothing on the host is switched.
         "host_settings_changed": [],
-        "interpreters": [name for name in _interpreters() if shutil.which(name)],
     }
-
-
-def _interpreters() -> list[str]:
-    return [f"python3.{minor}" for minor in range(9, 16)]
-
-
-def _sandbox() -> tuple[str, list[str]]:
-    """(tier, one sentence for each protection not held) of a server started here by this user."""
-    return ("T1", []) if os.geteuid() == 0 else ("T0", ["not root: functions share this user"])
 
 
 def _server(url: str | None) -> dict[str, Any]:
