@@ -1,0 +1,132 @@
+"""A fresh child becomes a sandboxed instance: groups, namespaces, mounts, descriptors, limits, identity, filter.
+
+The order is that of docs/zygote.md, and it matters: groups first, so that everything counts against the limits;
+mounts while the rights are there; the filter last, for it forbids what came before."""
+
+import contextlib
+import os
+import random
+import resource
+import signal
+import socket
+import sys
+from typing import Any, Dict, Optional
+
+from .. import kernel
+from . import seccomp
+
+LISTEN_FD = 3
+FILES_MAX = 4096
+"""Descriptors of one instance where the plan names no number."""
+
+_MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/kallsyms", "/proc/kmsg")
+"""Hidden although reading most of them needs rights an instance lacks: the second lock. /proc is mounted read-only,
+which covers /proc/sys and /proc/sysrq-trigger."""
+
+ZYGOTE_CAPABILITIES = frozenset((kernel.CAP_SETGID, kernel.CAP_SETUID, kernel.CAP_SETPCAP, kernel.CAP_SYS_ADMIN))
+"""What dressing needs: identity, dropping the bounding set, and namespaces with their mounts."""
+
+
+class Wardrobe:
+    """What all children need, made once in the zygote."""
+
+    def __init__(self) -> None:
+        self.filter: Optional[seccomp.Filter] = seccomp.Filter()
+        self.null_fd = os.open("/dev/null", os.O_RDONLY)
+        self.masked = [path for path in _MASKED if os.path.exists(path)]
+
+
+def dress(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: Wardrobe) -> None:
+    """Raises OSError or ValueError saying what the machine refused. Afterwards only 0, 1, 2 and LISTEN_FD are open."""
+    _join_groups(fds)
+    if plan.get("isolated"):
+        _enter_namespaces(plan, fds)
+        _mount(fds, wardrobe)
+    _keep_descriptors(fds, wardrobe)
+    _limit(plan)
+    _become(plan)
+    if wardrobe.filter is not None:
+        wardrobe.filter.install()
+    _reseed()
+    _set_environment(plan)
+
+
+def _join_groups(fds: Dict[str, int]) -> None:
+    for name in [name for name in fds if name.startswith("tasks")]:
+        fd = fds.pop(name)
+        os.write(fd, b"0")
+        os.close(fd)
+
+
+def _enter_namespaces(plan: Dict[str, Any], fds: Dict[str, int]) -> None:
+    if "netns" in fds:
+        kernel.setns(fds["netns"], kernel.CLONE_NEWNET)
+    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
+    socket.sethostname(plan.get("hostname") or "instance")
+
+
+def _mount(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
+    """The zygote's mounts are private already, so nothing of this is seen outside."""
+    guarded = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+    kernel.mount("proc", "/proc", "proc", guarded | kernel.MS_RDONLY)
+    for path in wardrobe.masked:
+        kernel.mount("/dev/null", path, None, kernel.MS_BIND)
+    if "tmp" in fds:
+        kernel.move_mount(fds["tmp"], "/tmp")
+    if "code_root" in fds:
+        kernel.move_mount(fds["code_root"], "/function")
+
+
+def _keep_descriptors(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.dup2(wardrobe.null_fd, 0)
+    os.dup2(fds["log"], 1)
+    os.dup2(fds["log"], 2)
+    os.dup2(fds["listen"], LISTEN_FD, inheritable=False)
+    kernel.close_from(LISTEN_FD + 1)
+
+
+def _limit(plan: Dict[str, Any]) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    files = min(plan.get("nofile") or FILES_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    if plan.get("data_limit"):
+        resource.setrlimit(resource.RLIMIT_DATA, (plan["data_limit"], plan["data_limit"]))
+
+
+def _become(plan: Dict[str, Any]) -> None:
+    if os.geteuid() == 0:
+        kernel.drop_bounding_set()
+        if plan.get("uid") is not None:
+            os.setgroups([])
+            os.setresgid(plan["gid"], plan["gid"], plan["gid"])
+            os.setresuid(plan["uid"], plan["uid"], plan["uid"])
+        kernel.drop_capabilities()
+        # Without it the process could not read its own /proc/self; ptrace is forbidden by the filter instead.
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _reseed() -> None:
+    """Siblings are copies of one zygote: without this some would draw the same numbers."""
+    random.seed()
+    ssl = sys.modules.get("ssl")
+    if ssl is not None:
+        # OpenSSL notices a fork by the pid, and every instance is pid 1 of its namespace.
+        ssl.RAND_add(os.urandom(32), 32.0)
+    uuid: Any = sys.modules.get("uuid")
+    if uuid is not None:
+        uuid._last_timestamp = None
+        uuid._node = None
+
+
+def _set_environment(plan: Dict[str, Any]) -> None:
+    os.environ.clear()
+    os.environ.update(
+        PATH="/usr/local/bin:/usr/bin:/bin", HOME="/tmp", TMPDIR="/tmp", LANG="C.UTF-8", TZ="UTC", PYTHONUNBUFFERED="1"
+    )
+    os.environ.update(plan.get("env") or {})
+    with contextlib.suppress(OSError):
+        os.chdir("/tmp")

@@ -1,0 +1,97 @@
+"""The life of an instance after the fork: dress, load, serve."""
+
+import asyncio  # noqa: F401  imported here so that every instance shares its pages; 40 ms when done in each
+import gc
+import logging
+import os
+import socket
+import sys
+import time
+from typing import Any, Dict, NoReturn
+
+from . import dress, frames, load, logs, serve
+
+DRESS_FAILED = 90
+LOAD_FAILED = 91
+BROKEN = 92
+"""Exit status after a peer that broke the rules of the protocol."""
+
+ANNOUNCE_S = 10.0
+"""How long an instance that could not load waits for somebody to tell it to."""
+
+
+def live(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: dress.Wardrobe) -> NoReturn:
+    """Never returns into the zygote, whatever happens."""
+    status = DRESS_FAILED
+    log = fds["log"]
+    try:
+        stamps = dict(plan.get("stamps") or {}, forked=time.monotonic())
+        code = _read_code(fds)
+        dress.dress(plan, fds, wardrobe)
+        log = 2
+        stamps["dressed"] = time.monotonic()
+        status = LOAD_FAILED
+        _run(plan, code, stamps)
+        status = 0
+    except frames.Broken as exc:
+        status = BROKEN
+        os.write(log, ("corral: the gateway broke the protocol: %s\n" % exc).encode("utf-8", "replace"))
+    except BaseException as exc:
+        text = "corral: the sandbox could not be made: %s" if status == DRESS_FAILED else "corral: cannot go on: %s"
+        os.write(log, (text % (exc or type(exc).__name__) + "\n").encode("utf-8", "replace"))
+    finally:
+        os._exit(status)
+
+
+def _read_code(fds: Dict[str, int]) -> bytes:
+    if "code" not in fds:
+        return b""
+    fd = fds.pop("code")
+    try:
+        return os.pread(fd, os.fstat(fd).st_size, 0)
+    finally:
+        os.close(fd)
+
+
+def _run(plan: Dict[str, Any], code: bytes, stamps: Dict[str, float]) -> None:
+    listener = socket.socket(fileno=dress.LISTEN_FD)
+    try:
+        loaded = load.load(plan, code)
+    except load.LoadFailed as failed:
+        _write_failure(failed)
+        _announce(listener, failed)
+        os._exit(LOAD_FAILED)
+    logs.configure_logging()
+    gc.freeze()
+    gc.enable()
+    stamps["loaded"] = time.monotonic()
+    handler = loaded.handler
+    concurrency = plan.get("concurrency") or (100 if handler.is_async else 1)
+    ready = frames.as_json(
+        frames.READY,
+        {"style": handler.style, "is_async": handler.is_async, "concurrency": concurrency, "stamps": stamps},
+    )
+    if 0 < len(loaded.code) <= frames.PAYLOAD_MAX:
+        ready = frames.frame(frames.CODE, 0, 0, loaded.code) + ready
+    serve.serve(listener, handler, concurrency, ready)
+
+
+def _write_failure(failed: load.LoadFailed) -> None:
+    sys.stderr.write("corral: %s\n%s" % (failed, failed.traceback))
+    sys.stderr.flush()
+    logging.shutdown()
+
+
+def _announce(listener: socket.socket, failed: load.LoadFailed) -> None:
+    """Tell whoever connects. Reads on until they close, so that the news is not lost with the socket."""
+    news = frames.failed(str(failed), failed.traceback)
+    listener.settimeout(ANNOUNCE_S)
+    try:
+        connection, _ = listener.accept()
+        connection.settimeout(1.0)
+        connection.sendall(frames.hello(0) + news)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65_536):
+            pass
+    except OSError:
+        return
