@@ -1,13 +1,13 @@
 """Corral's own API: what its JSON looks like, and which status each fault has. Shared by invoke and manage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from corral import errors
-from corral.errors import CorralError, Invalid, LoadFailed
-from corral.model import FunctionSpec, Style
+from corral.errors import BadRequest, CorralError, Invalid, LoadFailed
+from corral.model import DEFAULT_NAMESPACE, FunctionSpec, Revision
 
 FAULTS: dict[type[CorralError], tuple[int, str]] = {
     errors.Invalid: (400, "invalid"),
@@ -53,3 +53,125 @@ def error_body(fault: CorralError, code: str, request_id: str, *, for_owner: boo
     if for_owner and isinstance(fault, LoadFailed) and fault.traceback:
         error["traceback"] = fault.traceback
     return msgspec.json.encode({"error": error, "request_id": request_id})
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """One function of a deployment request, as sent."""
+
+    name: str
+    package: str
+    spec: FunctionSpec
+
+
+class WantedToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    label: str
+    namespaces: list[str]
+    manage: bool = False
+    invoke: bool = True
+
+
+def read_json(body: bytes) -> Any:
+    """Raises BadRequest."""
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError as exc:
+        raise BadRequest(f"the body is not JSON: {exc}") from exc
+    except RecursionError as exc:
+        raise BadRequest("the body is nested too deeply, must be at most a few levels deep") from exc
+
+
+def read_function(value: Any, name: str | None = None, where: str = "") -> Wanted:
+    """`{"name", "package", "spec": {…}}`; no name when the URL has it. `where` begins each sentence.
+    Raises Invalid with one sentence for each field that is wrong."""
+    if not isinstance(value, dict):
+        raise Invalid(f"{where}{_shown(value)}, must be an object with package and spec")
+    allowed = {"package", "spec"} if name is not None else {"name", "package", "spec"}
+    problems = [
+        f"{where}{field}: no such field, must be one of {', '.join(sorted(allowed))}"
+        for field in value
+        if field not in allowed
+    ]
+    name = name if name is not None else value.get("name")
+    package = value.get("package")
+    for field, found in (("name", name), ("package", package)):
+        if not isinstance(found, str):
+            problems.append(f"{where}{field} = {_shown(found)}, must be text")
+    spec: FunctionSpec | None = None
+    try:
+        spec = read_spec(value.get("spec", {}), where)
+    except Invalid as fault:
+        problems += fault.problems
+    if problems or spec is None or not isinstance(name, str) or not isinstance(package, str):
+        raise Invalid(*problems)
+    return Wanted(name=name, package=package, spec=spec)
+
+
+def read_functions(value: Any) -> list[Wanted]:
+    """A list of functions, or `{"functions": [...]}`. Raises Invalid with every mistake of all of them."""
+    if isinstance(value, dict) and set(value) == {"functions"}:
+        value = value["functions"]
+    if not isinstance(value, list):
+        raise Invalid(f"functions = {_shown(value)}, must be a list")
+    wanted: list[Wanted] = []
+    problems: list[str] = []
+    for place, each in enumerate(value):
+        try:
+            wanted.append(read_function(each, where=f"functions[{place}]."))
+        except Invalid as fault:
+            problems += fault.problems
+    if problems:
+        raise Invalid(*problems)
+    return wanted
+
+
+def read_spec(value: Any, where: str = "") -> FunctionSpec:
+    """Only types are checked here; what a value may be is `model.spec_problems`. Raises Invalid."""
+    if not isinstance(value, dict):
+        raise Invalid(f"{where}spec = {_shown(value)}, must be an object")
+    fields = {field.name: field for field in msgspec.structs.fields(FunctionSpec)}
+    problems: list[str] = []
+    read: dict[str, Any] = {}
+    for name, sent in value.items():
+        field = fields.get(name)
+        if field is None:
+            problems.append(f"{where}spec.{name[:80]}: no such field, must be one of {', '.join(fields)}")
+            continue
+        try:
+            read[name] = msgspec.convert(sent, field.type)
+        except msgspec.ValidationError as exc:
+            problems.append(f"{where}spec.{name} = {_shown(sent)}: {exc}")
+    if problems:
+        raise Invalid(*problems)
+    return FunctionSpec(**read)
+
+
+def read_token(value: Any) -> WantedToken:
+    """Raises Invalid."""
+    try:
+        return msgspec.convert(value, WantedToken)
+    except msgspec.ValidationError as exc:
+        raise Invalid(f"token: {exc}; must have label, namespaces, manage and invoke") from exc
+
+
+def function_view(revision: Revision, instances: int) -> dict[str, Any]:
+    """A function as lists show it. `concurrency` is None until the code was loaded."""
+    is_loaded = revision.style is not None or revision.spec.concurrency is not None
+    called = revision.name if revision.namespace == DEFAULT_NAMESPACE else f"{revision.name}.{revision.namespace}"
+    return {
+        "name": revision.name,
+        "namespace": revision.namespace,
+        "revision": revision.id,
+        "number": revision.number,
+        "package": revision.package,
+        "path": f"/function/{called}",
+        "spec": msgspec.to_builtins(revision.spec),
+        "style": revision.style,
+        "is_async": revision.is_async,
+        "concurrency": revision.concurrency if is_loaded else None,
+        "created_at": revision.created_at,
+        "instances": instances,
+    }
+
+
+def _shown(value: Any) -> str:
+    return ascii(value)[:80]

@@ -1,0 +1,319 @@
+"""/corral/v1: management over HTTP. Each request passes, in this order: host and origin, token, right, form."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import re
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from corral.api.native import shapes, views
+from corral.engine.catalog import VERIFY_S, Asked, Catalog
+from corral.engine.fleet import Fleet
+from corral.engine.tokens import Tokens
+from corral.errors import BadRequest, BodyTooLarge, CorralError, Forbidden, Invalid, NotFound
+from corral.model import FunctionKey, check_name
+from corral.ports import Holder, Packages
+
+log = logging.getLogger("corral.api.native.manage")
+
+JSON_MAX_BYTES = 16 * 1024 * 1024
+"""A thousand functions with full environments fit."""
+TAIL_MAX = 100_000
+TIMEOUT_MAX_S = 3600.0
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
+
+Handler = Callable[[Request], Awaitable[Response]]
+ReadLog = Callable[[FunctionKey, int, str | None, asyncio.Event | None], AsyncIterator[bytes]]
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the API stands on."""
+
+    catalog: Catalog
+    fleet: Fleet
+    tokens: Tokens
+    packages: Packages
+    read_log: ReadLog
+    metrics: Callable[[], str]
+    status: Callable[[], Mapping[str, Any]]
+    """What only the process itself knows: versions, pids, uptime."""
+    monotonic: Callable[[], float]
+    uploads: Path
+    """Folder for archives on their way in."""
+    upload_max_bytes: int
+    host: str
+    """The configured host name, allowed in Host besides loopback and addresses."""
+
+
+def application(parts: Parts) -> Starlette:
+    api = _Api(parts)
+    v1, functions = "/corral/v1", "/corral/v1/namespaces/{namespace}/functions"
+    urls: list[tuple[str, str, Handler]] = [
+        ("GET", "/metrics", api.metrics),
+        ("GET", f"{v1}/status", api.status),
+        ("GET", f"{v1}/functions", api.list_all),
+        ("GET", f"{v1}/tokens", api.list_tokens),
+        ("POST", f"{v1}/tokens", api.make_token),
+        ("DELETE", f"{v1}/tokens/{{digest}}", api.remove_token),
+        ("POST", f"{v1}/namespaces/{{namespace}}/packages", api.upload),
+        ("GET", functions, api.list_functions),
+        ("POST", functions, api.deploy_many),
+        ("GET", f"{functions}/{{name}}", api.describe),
+        ("PUT", f"{functions}/{{name}}", api.deploy),
+        ("DELETE", f"{functions}/{{name}}", api.delete),
+        ("GET", f"{functions}/{{name}}/logs", api.logs),
+    ]
+    routes = [Route(path, api.guarded(handler), methods=[method]) for method, path, handler in urls]
+    # What has no route is answered in our form too.
+    return Starlette(routes=routes, exception_handlers={HTTPException: api.no_route})
+
+
+class _Api:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._catalog, self._fleet, self._tokens = parts.catalog, parts.fleet, parts.tokens
+
+    def guarded(self, handler: Handler) -> Handler:
+        """The boundary of one request: its failure is an answer and reaches nothing else."""
+
+        async def guard(request: Request) -> Response:
+            request_id = _request_id(request)
+            try:
+                check_host(request.headers.getlist("host"), request.headers.getlist("origin"), self._parts.host)
+                response = await handler(request)
+            except CorralError as fault:
+                response = _refusal(fault, request_id)
+            except ClientDisconnect:
+                response = Response(status_code=499)
+            except Exception:
+                log.exception("request failed", extra={"request": request_id, "path": request.url.path})
+                response = _refusal(CorralError("the engine made a mistake; its log has more"), request_id)
+            response.headers["x-request-id"] = request_id
+            return response
+
+        return guard
+
+    async def no_route(self, request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, HTTPException)
+        fault: CorralError = NotFound(f"no management path {request.url.path[:200]!r}")
+        response = _refusal(fault, _request_id(request))
+        if exc.status_code == 405:
+            fault = BadRequest(f"{request.method} is not for {request.url.path[:200]!r}")
+            response = _refusal(fault, _request_id(request))
+            response.status_code = 405
+        for name, value in (exc.headers or {}).items():
+            response.headers[name] = value
+        return response
+
+    # -- rights ---------------------------------------------------------------------------------------------
+
+    def _holder(self, request: Request) -> Holder:
+        """Whoever may manage at all."""
+        holder = self._tokens.holder(request.headers.get("authorization"))
+        if not holder.manage:
+            raise Forbidden(f"token {holder.label!r} may not manage, only invoke")
+        return holder
+
+    def _administrator(self, request: Request) -> None:
+        if not self._holder(request).may_manage("*"):
+            raise Forbidden("this needs a token that may manage every namespace")
+
+    def _namespace(self, request: Request) -> str:
+        holder, namespace = self._holder(request), str(request.path_params["namespace"])
+        if not holder.may_manage(namespace):
+            raise Forbidden(f"token {holder.label!r} may not manage namespace {namespace[:80]!r}")
+        return check_name("namespace", namespace)
+
+    # -- functions ------------------------------------------------------------------------------------------
+
+    async def list_all(self, request: Request) -> Response:
+        holder = self._holder(request)
+        shown = [each for each in self._catalog.functions() if holder.may_manage(each.namespace)]
+        return _json({"functions": [views.listed(each, self._fleet) for each in shown]})
+
+    async def list_functions(self, request: Request) -> Response:
+        namespace = self._namespace(request)
+        return _json({"functions": [views.listed(each, self._fleet) for each in self._catalog.functions(namespace)]})
+
+    async def describe(self, request: Request) -> Response:
+        revision = self._catalog.get(self._namespace(request), request.path_params["name"])
+        return _json(views.described(revision, self._fleet, self._parts.monotonic()))
+
+    async def upload(self, request: Request) -> Response:
+        namespace = self._namespace(request)
+        with tempfile.NamedTemporaryFile(dir=self._parts.uploads) as file:
+            received = 0
+            async for chunk in _limited(request, self._parts.upload_max_bytes):
+                received += len(chunk)
+                await asyncio.to_thread(file.write, chunk)
+            file.flush()
+            if not received:
+                raise BadRequest("the body is empty, must be a package as tar, plain or gzipped")
+            package = await self._parts.packages.add(namespace, Path(file.name))
+        return _json({"package": package}, 201)
+
+    async def deploy(self, request: Request) -> Response:
+        namespace, name = self._namespace(request), str(request.path_params["name"])
+        wanted = shapes.read_function(shapes.read_json(await _body(request)), check_name("name", name))
+        existed = any(each.name == name for each in self._catalog.functions(namespace))
+        begun = self._parts.monotonic()
+        [revision] = await self._catalog.deploy(namespace, [_asked(wanted)], _timeout_s(request))
+        view = views.listed(revision, self._fleet)
+        if revision.spec.initial:
+            view["load_s"] = round(self._parts.monotonic() - begun, 4)
+        return _json(view, 200 if existed else 201)
+
+    async def deploy_many(self, request: Request) -> Response:
+        namespace = self._namespace(request)
+        wanted = shapes.read_functions(shapes.read_json(await _body(request)))
+        revisions = await self._catalog.deploy(namespace, [_asked(each) for each in wanted], _timeout_s(request))
+        return _json({"functions": [views.listed(each, self._fleet) for each in revisions]})
+
+    async def delete(self, request: Request) -> Response:
+        await self._catalog.delete(self._namespace(request), request.path_params["name"])
+        return Response(status_code=204)
+
+    async def logs(self, request: Request) -> Response:
+        revision = self._catalog.get(self._namespace(request), request.path_params["name"])
+        query = request.query_params
+        tail = _number(query.get("tail"), "tail", 100, 0, TAIL_MAX)
+        follow = query.get("follow", "0") not in ("0", "false", "")
+        lines = self._lines(revision.key, int(tail), query.get("request"), follow)
+        return StreamingResponse(lines, media_type="application/jsonl")
+
+    async def _lines(self, key: FunctionKey, tail: int, request: str | None, follow: bool) -> AsyncIterator[bytes]:
+        async with contextlib.AsyncExitStack() as stack:
+            grown = stack.enter_context(self._fleet.follow(key)) if follow else None
+            lines = self._parts.read_log(key, tail, request, grown)
+            async for some in lines:
+                yield some
+
+    # -- the engine -----------------------------------------------------------------------------------------
+
+    async def status(self, request: Request) -> Response:
+        self._holder(request)
+        return _json({**self._parts.status(), **views.state_of(self._catalog, self._fleet)})
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(self._parts.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    # -- tokens ---------------------------------------------------------------------------------------------
+
+    async def list_tokens(self, request: Request) -> Response:
+        self._administrator(request)
+        return _json({"tokens": [views.token_view(each) for each in self._tokens.stored]})
+
+    async def make_token(self, request: Request) -> Response:
+        self._administrator(request)
+        wanted = shapes.read_token(shapes.read_json(await _body(request)))
+        token, stored = await self._tokens.make(wanted.label, wanted.namespaces, wanted.manage, wanted.invoke)
+        return _json(views.token_view(stored) | {"token": token}, 201)
+
+    async def remove_token(self, request: Request) -> Response:
+        self._administrator(request)
+        await self._tokens.remove(request.path_params["digest"])
+        return Response(status_code=204)
+
+
+def check_host(hosts: list[str], origins: list[str], configured: str) -> None:
+    """Against DNS rebinding: a page of another site can make a browser send requests here, but not choose these two
+    fields. A name that an attacker's DNS could point at us is refused; an address can't be pointed anywhere.
+    Raises Forbidden."""
+    if len(hosts) != 1:
+        raise Forbidden(f"{len(hosts)} Host fields were sent, must be one")
+    name = _name_of(hosts[0])
+    if name not in ("localhost", configured.lower()) and not _is_address(name):
+        raise Forbidden(f"Host = {hosts[0][:80]!r}, must be localhost, an IP address or {configured!r}")
+    for origin in origins:
+        if urlsplit(origin).netloc.lower() != hosts[0].lower():
+            raise Forbidden(f"Origin = {origin[:80]!r}, must be that of Host {hosts[0][:80]!r}")
+
+
+def _name_of(host: str) -> str:
+    """Without port and brackets, in lower case."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def _limited(request: Request, most: int) -> AsyncIterator[bytes]:
+    """The body's parts; BodyTooLarge as soon as it is known to be."""
+    fault = BodyTooLarge(f"the body is larger than {most} bytes, the most allowed here")
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > most:
+        raise fault
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > most:
+            raise fault
+        if chunk:
+            yield chunk
+
+
+async def _body(request: Request) -> bytes:
+    return b"".join([chunk async for chunk in _limited(request, JSON_MAX_BYTES)])
+
+
+def _asked(wanted: shapes.Wanted) -> Asked:
+    return Asked(name=wanted.name, package=wanted.package, spec=wanted.spec)
+
+
+def _timeout_s(request: Request) -> float:
+    return _number(request.query_params.get("timeout"), "timeout", VERIFY_S, 0.1, TIMEOUT_MAX_S)
+
+
+def _number(sent: str | None, field: str, default: float, least: float, most: float) -> float:
+    """Raises Invalid."""
+    if sent is None:
+        return default
+    try:
+        value = float(sent)
+    except ValueError:
+        value = -1.0
+    if not least <= value <= most:
+        raise Invalid(f"{field} = {sent[:80]!r}, must be a number between {least:g} and {most:g}")
+    return value
+
+
+def _request_id(request: Request) -> str:
+    sent = request.headers.get("x-request-id", "")
+    return sent if REQUEST_ID.match(sent) else uuid.uuid4().hex
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def _refusal(fault: CorralError, request_id: str) -> Response:
+    status, code = shapes.status_of(fault, shapes.DEPLOY_FAULTS)
+    response = Response(
+        shapes.error_body(fault, code, request_id, for_owner=True), status, media_type="application/json"
+    )
+    if fault.retry_after_s is not None:
+        response.headers["retry-after"] = str(max(1, round(fault.retry_after_s)))
+    if status == 401:
+        response.headers["www-authenticate"] = "Bearer"
+    response.headers["x-request-id"] = request_id
+    return response

@@ -1,0 +1,70 @@
+"""What management shows of a function and of the engine, gathered from the catalog and the fleet."""
+
+from typing import Any
+
+import msgspec
+
+from corral.api.native.shapes import function_view
+from corral.engine.catalog import Catalog
+from corral.engine.fleet import Fleet
+from corral.model import Revision
+from corral.ports import StoredToken
+
+
+def listed(revision: Revision, fleet: Fleet) -> dict[str, Any]:
+    return function_view(revision, len(fleet.instances(revision.id)))
+
+
+def described(revision: Revision, fleet: Fleet, now: float) -> dict[str, Any]:
+    """`now` is monotonic, seconds. `last_cold_start` is stamp -> seconds since the stamp before it."""
+    history = fleet.history.of(revision.key)
+    decision = fleet.why(revision.id)
+    totals = history.totals
+    instances = [
+        {
+            "instance": each.instance,
+            "state": each.state,
+            "age_s": round(now - each.since, 3),
+            "cpu_s": used[0] if used is not None else None,
+            "memory_mib": used[1] if used is not None else None,
+        }
+        for each in fleet.instances(revision.id)
+        for used in [fleet.used.get(each.instance)]
+    ]
+    return function_view(revision, 0) | {
+        "instances": instances,
+        "why": None if decision is None else decision.why,
+        "desired": None if decision is None else decision.desired,
+        "decisions": [msgspec.to_builtins(each) for each in history.decisions],
+        "last_cold_start": None if history.cold_start is None else history.cold_start.parts_s,
+        "last_cold_start_at": None if history.cold_start is None else history.cold_start.at,
+        "exits": [msgspec.to_builtins(each) for each in history.exits],
+        "problem": history.problem,
+        "tier": None if fleet.inventory is None else fleet.inventory.tier,
+        "stats": {
+            "arrived": totals.arrived,
+            "completed": totals.completed,
+            "failed": totals.failed,
+            "mean_service_s": totals.service_s / totals.completed if totals.completed else None,
+        },
+    }
+
+
+def state_of(catalog: Catalog, fleet: Fleet) -> dict[str, Any]:
+    inventory = fleet.inventory
+    revisions = catalog.functions()
+    return {
+        "tier": None if inventory is None else inventory.tier,
+        "not_held": [] if inventory is None else inventory.not_held,
+        "runtimes": {} if inventory is None else inventory.runtimes,
+        "connected": {"keeper": fleet.has_keeper, "gateway": bool(fleet.gateways)},
+        "zygotes": fleet.zygotes,
+        "slots_ready": fleet.slots_ready,
+        "functions": len(revisions),
+        "instances": sum(len(fleet.instances(revision.id)) for revision in revisions),
+    }
+
+
+def token_view(token: StoredToken) -> dict[str, Any]:
+    view: dict[str, Any] = msgspec.to_builtins(token)
+    return view

@@ -1,0 +1,308 @@
+"""The Catalog: what is deployed. A deployment is verified beside what serves, written down, and only then takes over;
+when anything fails, nothing of it stays and the revision before goes on serving."""
+
+import asyncio
+import logging
+import weakref
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import msgspec
+
+from corral.clock import Clock
+from corral.engine.codes import Codes
+from corral.engine.fleet import Fleet
+from corral.engine.uids import Uids
+from corral.errors import Conflict, CorralError, Invalid, LoadFailed, NotFound, StoreFailed, Unavailable
+from corral.model import (
+    FunctionKey,
+    FunctionSpec,
+    Revision,
+    RevisionId,
+    Style,
+    check_name,
+    function_key,
+    revision_id,
+    spec_problems,
+)
+from corral.ports import Packages, Store, StoredFunction
+
+log = logging.getLogger("corral.engine.catalog")
+
+VERIFY_S = 60.0
+"""How long a deployment waits for its code to load when it does not say otherwise."""
+VERIFIED_AT_ONCE = 16
+"""Deployments of one request whose code loads at the same time: enough to keep the cores busy."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """One function as its owner wants it."""
+
+    name: str
+    package: str
+    spec: FunctionSpec
+
+
+class Catalog:
+    """Deployed functions by key. `run` writes down what is learned later; it ends only by cancellation."""
+
+    def __init__(self, store: Store, fleet: Fleet, packages: Packages, codes: Codes, uids: Uids, clock: Clock) -> None:
+        self._store, self._fleet, self._packages = store, fleet, packages
+        self._codes, self._uids, self._clock = codes, uids, clock
+        self._functions: dict[FunctionKey, StoredFunction] = {}
+        self._uid_by_revision: dict[RevisionId, int] = {}
+        self._last_number: dict[FunctionKey, int] = {}
+        self._deleted_up_to: dict[FunctionKey, int] = {}
+        """Deployments with a number up to this began before the function's last deletion: it was meant for them too."""
+        self._locks: weakref.WeakValueDictionary[FunctionKey, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._learned: asyncio.Queue[tuple[Revision, bytes | None]] = asyncio.Queue()
+        fleet.loaded = self._loaded
+        fleet.emptied = self._emptied
+
+    def restore(self, functions: Sequence[StoredFunction]) -> None:
+        """At start: what the store holds."""
+        for stored in functions:
+            self._functions[stored.revision.key] = stored
+            self._uid_by_revision[stored.revision.id] = stored.revision.uid
+        self._fleet.restore(stored.revision for stored in functions)
+
+    # -- reading --------------------------------------------------------------------------------------------
+
+    def get(self, namespace: str, name: str) -> Revision:
+        """The function's serving revision. Raises NotFound."""
+        stored = self._functions.get(function_key(namespace, name))
+        if stored is None:
+            raise NotFound(f"no function {name!r} in namespace {namespace!r}")
+        return stored.revision
+
+    def functions(self, namespace: str | None = None) -> Sequence[Revision]:
+        """Ordered by namespace and name; None: of all namespaces."""
+        found = (each.revision for _, each in sorted(self._functions.items()))
+        return [revision for revision in found if namespace is None or revision.namespace == namespace]
+
+    # -- deploying ------------------------------------------------------------------------------------------
+
+    async def deploy(self, namespace: str, asked: Sequence[Asked], timeout_s: float = VERIFY_S) -> Sequence[Revision]:
+        """All or none: the new revisions, serving and on disk. Raises Invalid with every mistake; LoadFailed when
+        code does not load; Conflict when a later deployment or a deletion overtook it."""
+        self._check(namespace, asked)
+        keys = [function_key(namespace, each.name) for each in asked]
+        numbers = await self._numbers(keys)
+        revisions = self._revisions(namespace, asked, numbers)
+        try:
+            await self._verify(revisions, timeout_s)
+            return await self._commit(revisions)
+        finally:
+            for revision in revisions:
+                self._give_up(revision)
+
+    def _check(self, namespace: str, asked: Sequence[Asked]) -> None:
+        problems = list(_name_problems("namespace", namespace))
+        if not asked:
+            problems.append("functions is empty, must name at least one")
+        names: set[str] = set()
+        for each in asked:
+            prefix = f"functions.{each.name[:80]}: " if len(asked) > 1 else ""
+            problems += [prefix + problem for problem in self._problems(namespace, each)]
+            if each.name in names:
+                problems.append(f"functions names {each.name!r} twice, must name each function once")
+            names.add(each.name)
+        if problems:
+            raise Invalid(*problems)
+
+    def _problems(self, namespace: str, asked: Asked) -> Iterator[str]:
+        yield from _name_problems("name", asked.name)
+        yield from spec_problems(asked.spec)
+        if not self._packages.has(namespace, asked.package):
+            yield f"package = {asked.package[:80]!r}, must be one uploaded to namespace {namespace!r}"
+
+    async def _numbers(self, keys: Sequence[FunctionKey]) -> Sequence[int]:
+        """Asked for side by side, so that they share a transaction."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._store.next_number(key)) for key in keys]
+        except* CorralError as faults:
+            raise _first(faults) from None
+        numbers = [task.result() for task in tasks]
+        for key, number in zip(keys, numbers, strict=True):
+            self._last_number[key] = max(number, self._last_number.get(key, 0))
+        return numbers
+
+    def _revisions(self, namespace: str, asked: Sequence[Asked], numbers: Sequence[int]) -> Sequence[Revision]:
+        """Raises Conflict when there are no users left; then none was taken."""
+        uids: list[int] = []
+        try:
+            for _ in asked:
+                uids.append(self._uids.take())  # noqa: PERF401 - what was taken must be known when one fails
+        except Conflict:
+            for uid in uids:
+                self._uids.give_back(uid)
+            raise
+        revisions = []
+        for each, number, uid in zip(asked, numbers, uids, strict=True):
+            revision = Revision(
+                id=revision_id(function_key(namespace, each.name), number),
+                namespace=namespace,
+                name=each.name,
+                number=number,
+                package=each.package,
+                uid=uid,
+                spec=each.spec,
+                style=each.spec.style,
+                created_at=self._clock.wall(),
+            )
+            self._uid_by_revision[revision.id] = uid
+            revisions.append(revision)
+        return revisions
+
+    async def _verify(self, revisions: Sequence[Revision], timeout_s: float) -> None:
+        """Raises one fault that says what is wrong with each."""
+        faults: list[tuple[Revision, CorralError]] = []
+        at_once = asyncio.Semaphore(VERIFIED_AT_ONCE)
+
+        async def verify(revision: Revision) -> None:
+            async with at_once:
+                try:
+                    await self._load(revision, timeout_s)
+                except CorralError as fault:
+                    faults.append((revision, fault))
+
+        async with asyncio.TaskGroup() as group:
+            for revision in revisions:
+                if revision.spec.initial:
+                    group.create_task(verify(revision), name=f"verify {revision.id}")
+        if faults:
+            raise _together(faults, len(revisions))
+
+    async def _load(self, revision: Revision, timeout_s: float) -> None:
+        verification = self._fleet.prepare(revision)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await verification.wait()
+        except TimeoutError as exc:
+            if not self._fleet.has_keeper or not self._fleet.gateways:
+                raise Unavailable("the keeper or the gateway is away, so the code could not be loaded") from exc
+            raise LoadFailed(
+                f"the code did not finish loading within {timeout_s:g} s: what runs when it is imported must end"
+            ) from exc
+
+    async def _commit(self, revisions: Sequence[Revision]) -> Sequence[Revision]:
+        """From verified to serving. The store decides: only what is on disk serves."""
+        now = self._clock.wall()
+        async with self._locked(revision.key for revision in revisions):
+            for revision in revisions:
+                self._check_newest(revision)
+            stored = [StoredFunction(revision=self._fleet.known(each), updated_at=now) for each in revisions]
+            await self._store.put_functions(stored)
+            for each in stored:
+                self._functions[each.revision.key] = each
+                self._fleet.serve(each.revision)
+                log.info("function deployed", extra={"revision": each.revision.id, "package": each.revision.package})
+        return [each.revision for each in stored]
+
+    def _check_newest(self, revision: Revision) -> None:
+        current = self._functions.get(revision.key)
+        if current is not None and current.revision.number > revision.number:
+            raise Conflict(f"{revision.key} was deployed again meanwhile, as revision {current.revision.number}")
+        if revision.number <= self._deleted_up_to.get(revision.key, 0):
+            raise Conflict(f"{revision.key} was deleted while it was being deployed")
+
+    def _give_up(self, revision: Revision) -> None:
+        """A revision that came to serve stays; of another nothing stays."""
+        current = self._functions.get(revision.key)
+        if current is not None and current.revision.id == revision.id:
+            return
+        if self._fleet.knows(revision.id):
+            self._fleet.abandon(revision.id)
+        else:
+            self._emptied(revision)
+
+    @asynccontextmanager
+    async def _locked(self, keys: Iterator[FunctionKey]) -> AsyncIterator[None]:
+        """In one order, so that two deployments of the same functions cannot wait for each other."""
+        async with AsyncExitStack() as stack:
+            for key in sorted(keys):
+                await stack.enter_async_context(self._locks.setdefault(key, asyncio.Lock()))
+            yield
+
+    # -- deleting -------------------------------------------------------------------------------------------
+
+    async def delete(self, namespace: str, name: str) -> None:
+        """Raises NotFound."""
+        key = function_key(namespace, name)
+        async with self._locked(iter([key])):
+            if not await self._store.delete_function(key):
+                raise NotFound(f"no function {name!r} in namespace {namespace!r}")
+            self._deleted_up_to[key] = self._last_number.get(key, 0)
+            del self._functions[key]
+            self._fleet.remove(key)
+        log.info("function deleted", extra={"function": key})
+
+    # -- what is learned later ------------------------------------------------------------------------------
+
+    def _loaded(self, revision: Revision, style: Style, is_async: bool, code: bytes | None) -> None:
+        learned = msgspec.structs.replace(revision, style=style, is_async=is_async)
+        if learned != revision:
+            self._fleet.learn(learned)
+        if learned != revision or code is not None:
+            self._learned.put_nowait((learned, code))
+
+    def _emptied(self, revision: Revision) -> None:
+        """No instance of it is left and none will come: its user is free again."""
+        uid = self._uid_by_revision.pop(revision.id, None)
+        if uid is not None:
+            self._uids.give_back(uid)
+        self._codes.forget(revision.id)
+
+    async def run(self) -> None:
+        """Write down what loading has shown, behind the calls."""
+        while True:
+            revision, code = await self._learned.get()
+            if code is not None and revision.id in self._uid_by_revision:
+                await self._keep_code(revision, code)
+            with suppress(StoreFailed):  # It is learned again at the next start.
+                await self._keep_style(revision)
+
+    async def _keep_code(self, revision: Revision, code: bytes) -> None:
+        try:
+            kept = await asyncio.to_thread(self._codes.keep, revision.id, code)
+        except OSError as exc:
+            log.warning("marshalled code not kept", extra={"revision": revision.id, "why": str(exc)})
+            return
+        if revision.id not in self._uid_by_revision:
+            self._codes.forget(revision.id)
+        elif kept:
+            self._fleet.code_kept(revision.id)
+
+    async def _keep_style(self, revision: Revision) -> None:
+        async with self._locked(iter([revision.key])):
+            stored = self._functions.get(revision.key)
+            if stored is None or stored.revision.id != revision.id or stored.revision == revision:
+                return
+            fresh = StoredFunction(revision=revision, updated_at=stored.updated_at)
+            await self._store.put_functions([fresh])
+            self._functions[revision.key] = fresh
+
+
+def _name_problems(kind: str, name: str) -> Iterator[str]:
+    try:
+        check_name(kind, name)
+    except Invalid as fault:
+        yield from fault.problems
+
+
+def _first(faults: BaseExceptionGroup[CorralError]) -> CorralError:
+    for fault in faults.exceptions:
+        return _first(fault) if isinstance(fault, BaseExceptionGroup) else fault
+    raise AssertionError("an exception group is never empty")
+
+
+def _together(faults: Sequence[tuple[Revision, CorralError]], asked: int) -> CorralError:
+    """One fault for a request: as it is when one function was asked for, else naming each function."""
+    if asked == 1:
+        return faults[0][1]
+    sentences = "\n".join(f"functions.{revision.name}: {fault.message}" for revision, fault in faults)
+    if not all(isinstance(fault, LoadFailed) for _, fault in faults):
+        return Unavailable(sentences)
+    tracebacks = [f"{each.name}:\n{fault.traceback}" for each, fault in faults if isinstance(fault, LoadFailed)]
+    return LoadFailed(sentences, traceback="\n".join(tracebacks))

@@ -1,0 +1,42 @@
+"""The engine's part of /metrics."""
+
+from collections import Counter
+
+from corral.engine.catalog import Catalog
+from corral.engine.fleet import Fleet
+from corral.observe.metrics import counters, gauges, text
+
+
+def exposition(catalog: Catalog, fleet: Fleet) -> str:
+    """Read from what is kept anyway: nothing is counted for its sake while calls wait."""
+    functions = gauges("corral_functions", "Deployed functions.")
+    instances = gauges("corral_instances", "Instances by state.", "namespace", "function", "state")
+    cpu = counters("corral_function_cpu_seconds_total", "Cpu time used.", "namespace", "function")
+    memory = gauges("corral_function_memory_bytes", "Memory in use.", "namespace", "function")
+    zygotes = gauges("corral_zygotes", "Zygotes by runtime.", "runtime")
+    slots = gauges("corral_slots_ready", "Sandbox parts prepared ahead.")
+    decisions = counters("corral_scaling_decisions_total", "Changes of a desired number of instances.")
+    starts = counters("corral_instance_starts_total", "Instances started for any reason.")
+    exits = counters("corral_instance_exits_total", "Instances that ended.", "cause")
+    connected = gauges("corral_connected", "1 while the process is connected to the engine.", "process")
+
+    revisions = catalog.functions()
+    functions.labels().value = len(revisions)
+    for revision in revisions:
+        names = (revision.namespace, revision.name)
+        running = fleet.instances(revision.id)
+        for state, count in Counter(each.state for each in running).items():
+            instances.labels(*names, state).value = count
+        used = [fleet.used.get(each.instance, (0.0, 0.0)) for each in running]
+        cpu.labels(*names).value = fleet.history.of(revision.key).totals.ended_cpu_s + sum(each[0] for each in used)
+        memory.labels(*names).value = sum(each[1] for each in used) * 1024 * 1024
+    for runtime in fleet.zygotes:
+        zygotes.labels(runtime).value = 1
+    slots.labels().value = fleet.slots_ready
+    decisions.labels().value = fleet.history.decisions
+    starts.labels().value = fleet.history.starts
+    for cause, count in fleet.history.exits.items():
+        exits.labels(cause.value).value = count
+    connected.labels("keeper").value = float(fleet.has_keeper)
+    connected.labels("gateway").value = float(bool(fleet.gateways))
+    return text([functions, instances, cpu, memory, zygotes, slots, decisions, starts, exits, connected])

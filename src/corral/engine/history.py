@@ -1,0 +1,105 @@
+"""What the engine remembers of each function for people: `describe` and /metrics. Nothing decides by it."""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from itertools import pairwise
+
+import msgspec
+
+from corral.model import STAMPS, ExitCause, FunctionKey, InstanceId, Observation
+from corral.roster import Decided
+
+KEPT = 10
+"""Exits and decisions remembered for each function."""
+
+
+class ExitSeen(msgspec.Struct, frozen=True, kw_only=True):
+    instance: InstanceId
+    cause: ExitCause
+    detail: str
+    at: float
+    """Wall clock, seconds."""
+    memory_peak_mib: float
+
+
+class DecisionSeen(msgspec.Struct, frozen=True, kw_only=True):
+    desired: int
+    have: int
+    why: str
+    at: float
+    """Wall clock, seconds."""
+
+
+class ColdStart(msgspec.Struct, frozen=True, kw_only=True):
+    instance: InstanceId
+    at: float
+    """Wall clock, seconds."""
+    parts_s: dict[str, float]
+    """Stamp -> seconds since the stamp before it; without those whose moment is not known."""
+
+    @property
+    def total_s(self) -> float:
+        return sum(self.parts_s.values())
+
+
+class Totals(msgspec.Struct):
+    """Sums since the engine started."""
+
+    arrived: int = 0
+    completed: int = 0
+    failed: int = 0
+    service_s: float = 0.0
+    ended_cpu_s: float = 0.0
+    """Cpu seconds of instances that have ended."""
+
+
+class FunctionHistory:
+    def __init__(self) -> None:
+        self.cold_start: ColdStart | None = None
+        self.exits: deque[ExitSeen] = deque(maxlen=KEPT)
+        self.decisions: deque[DecisionSeen] = deque(maxlen=KEPT)
+        self.totals = Totals()
+        self.problem: str | None = None
+        """Why its last instance could not serve; None since one could."""
+
+
+class History:
+    def __init__(self) -> None:
+        self._by_function: dict[FunctionKey, FunctionHistory] = {}
+        self.decisions = 0
+        self.starts = 0
+        self.exits: Counter[ExitCause] = Counter()
+
+    def of(self, key: FunctionKey) -> FunctionHistory:
+        return self._by_function.setdefault(key, FunctionHistory())
+
+    def forget(self, key: FunctionKey) -> None:
+        self._by_function.pop(key, None)
+
+    def decided(self, key: FunctionKey, decision: Decided, wall: float) -> None:
+        self.decisions += 1
+        seen = DecisionSeen(desired=decision.desired, have=decision.have, why=decision.why, at=wall)
+        self.of(key).decisions.append(seen)
+
+    def ready(self, key: FunctionKey, instance: InstanceId, stamps: Mapping[str, float], wall: float) -> None:
+        self.of(key).problem = None
+        known = [(name, stamps[name]) for name in STAMPS if name in stamps]
+        parts = {name: moment - before for (_, before), (name, moment) in pairwise(known)}
+        if parts:
+            self.of(key).cold_start = ColdStart(instance=instance, at=wall, parts_s=parts)
+
+    def failed(self, key: FunctionKey, sentence: str) -> None:
+        self.of(key).problem = sentence
+
+    def exited(self, key: FunctionKey, seen: ExitSeen, cpu_s: float) -> None:
+        self.exits[seen.cause] += 1
+        function = self.of(key)
+        function.exits.append(seen)
+        function.totals.ended_cpu_s += cpu_s
+
+    def observed(self, key: FunctionKey, seen: Observation) -> None:
+        totals = self.of(key).totals
+        totals.arrived += seen.arrived
+        totals.completed += seen.completed
+        totals.failed += seen.failed
+        totals.service_s += seen.service_s

@@ -1,0 +1,185 @@
+"""The engine process: the control plane. Knows what is deployed and decides how many instances there are."""
+
+import asyncio
+import ctypes
+import logging
+import os
+import random
+import secrets
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from corral import __version__
+from corral.api.native.manage import Parts, application
+from corral.auth.tokens import Keyring
+from corral.clock import Clock, SystemClock
+from corral.config import EXIT_UNUSABLE, Boot, read_boot
+from corral.engine.catalog import Catalog
+from corral.engine.codes import Codes
+from corral.engine.exposition import exposition
+from corral.engine.fleet import Fleet
+from corral.engine.history import History
+from corral.engine.logbook import Logbook
+from corral.engine.peers import Peers
+from corral.engine.tokens import Tokens
+from corral.engine.uids import Uids
+from corral.errors import DataFolderBusy, StoreFailed, StoreTooNew
+from corral.observe import logs
+from corral.package.archive import Limits
+from corral.package.shelf import Shelf
+from corral.roster import Roster
+from corral.store.sqlite import SqliteStore
+
+log = logging.getLogger("corral.engine.main")
+
+PR_SET_PDEATHSIG = 1
+MEMBER_OVERHEAD_BYTES = 2048
+"""What a file costs in a tar besides its contents."""
+
+
+class Stopped(Exception):
+    """SIGTERM or SIGINT came."""
+
+
+class Engine:
+    """All rooms of the process, composed."""
+
+    def __init__(self, boot: Boot, store: SqliteStore, clock: Clock) -> None:
+        data, settings = Path(boot.data), boot.settings
+        self._clock, self._boot = clock, boot
+        self._begun_at = clock.monotonic()
+        own_id = secrets.token_hex(4)
+        plan = Roster(own_id, os.cpu_count() or 1, random.Random(own_id))
+        self.fleet = Fleet(plan, clock, History())
+        limits = Limits(
+            bytes_max=int(settings.engine.package_max_mib * 1024 * 1024),
+            members_max=settings.engine.package_files_max,
+        )
+        self._store = store
+        self._shelf = Shelf(data / "packages", limits)
+        self._uids = Uids(settings.keeper.uid_base, settings.keeper.uid_count)
+        self.catalog = Catalog(store, self.fleet, self._shelf, Codes(data / "code"), self._uids, clock)
+        self.tokens = Tokens(store, Keyring(boot.admin_token_sha256), self.fleet, clock)
+        listener = socket.socket(fileno=boot.fds["link"])
+        self.peers = Peers(listener, self.fleet, own_id, settings.keeper.uid_base)
+        uploads = data / "uploads"
+        shutil.rmtree(uploads, ignore_errors=True)
+        uploads.mkdir(mode=0o700)
+        self._app = application(
+            Parts(
+                catalog=self.catalog,
+                fleet=self.fleet,
+                tokens=self.tokens,
+                packages=self._shelf,
+                read_log=Logbook(data / "logs").read,
+                metrics=lambda: exposition(self.catalog, self.fleet),
+                status=self._status,
+                monotonic=clock.monotonic,
+                uploads=uploads,
+                upload_max_bytes=limits.bytes_max + limits.members_max * MEMBER_OVERHEAD_BYTES + 1024 * 1024,
+                host=settings.server.host,
+            )
+        )
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT."""
+        functions, tokens = await self._store.load()
+        revisions = [stored.revision for stored in functions]
+        swept = self._shelf.sweep((revision.namespace, revision.package) for revision in revisions)
+        self.tokens.restore(tokens)
+        self.catalog.restore(functions)
+        log.info("engine serves", extra={"functions": len(functions), "packages_removed": swept})
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.peers.run(), name="peers")
+                group.create_task(self.catalog.run(), name="catalog")
+                group.create_task(self._serve_api(), name="api")
+                group.create_task(_until_stopped(), name="signals")
+        except* Stopped:
+            log.info("engine stops")
+        finally:
+            self.fleet.close()
+
+    async def _serve_api(self) -> None:
+        config = uvicorn.Config(
+            self._app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        await _Server(config).serve(sockets=[socket.socket(fileno=self._boot.fds["api"])])
+
+    def _status(self) -> Mapping[str, Any]:
+        return {
+            "version": __version__,
+            "python": sys.version.split()[0],
+            "uptime_s": round(self._clock.monotonic() - self._begun_at, 3),
+            "url": self._boot.url,
+            "processes": self.peers.pids | {"parent": self._boot.parent_pid},
+        }
+
+
+class _Server(uvicorn.Server):
+    """Signals are the process's own affair."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _until_stopped() -> None:
+    """Ends the task group around it: raises Stopped at SIGTERM or SIGINT."""
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    await asked.wait()
+    raise Stopped
+
+
+def main() -> int:
+    boot = read_boot(os.environ)
+    logs.set_up("engine")
+    if not _die_with_parent(boot.parent_pid):
+        return 1
+    try:
+        store = SqliteStore(Path(boot.data) / "corral.db")
+    except (StoreTooNew, StoreFailed, DataFolderBusy) as fault:
+        print(fault.message, file=sys.stderr)
+        return EXIT_UNUSABLE
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(Engine(boot, store, SystemClock()).run())
+    finally:
+        store.close()
+    return 0
+
+
+def _loop_factory() -> Any:
+    """uvloop where it is installed; None: asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _die_with_parent(parent_pid: int) -> bool:
+    """From now on the kernel ends us with our parent; False: it is gone already."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    return os.getppid() == parent_pid
+
+
+if __name__ == "__main__":
+    sys.exit(main())
