@@ -7,7 +7,9 @@ corral_cold_starts_total{function="a",namespace="bench"} 3
 corral_cold_starts_total{function="with } and \\"",namespace="bench"} 4.0
 corral_cold_starts_total{function="a",namespace="other"} 1
 corral_cold_starts_total_created 17
+# TYPE corral_instances gauge
 corral_instances 2
+# TYPE corral_instance_starts_total counter
 """
 
 
@@ -26,3 +28,7 @@ def test_a_gauge_without_labels() -> None:
 
 def test_a_counter_that_does_not_exist_is_not_one_that_did_not_rise() -> None:
     assert total(PAGE, "corral_cold_starts") is None
+
+
+def test_a_declared_counter_without_samples_stands_at_nought() -> None:
+    assert total(PAGE, "corral_instance_starts_total") == 0

@@ -16,9 +16,8 @@ def samples(page: str, name: str) -> Iterator[tuple[dict[str, str], float]]:
 
 
 def total(page: str, name: str, **labels: str) -> float | None:
-    """Sum of the samples that carry `labels`; None when there is none of that name: a counter that does not exist
-    must not be taken for one that did not rise."""
-    known = list(samples(page, name))
-    if not known:
+    """Sum of the samples that carry `labels`. None when the page does not know the name at all: a counter that does not
+    exist must not be taken for one that did not rise. One that is declared and has no samples yet stands at 0."""
+    if f"# TYPE {name} " not in page:
         return None
-    return sum(value for has, value in known if labels.items() <= has.items())
+    return sum(value for has, value in samples(page, name) if labels.items() <= has.items())

@@ -1,0 +1,131 @@
+"""The management API as bench needs it: packages, functions in bulk, metrics, and waiting until nothing runs."""
+
+import http.client
+import io
+import tarfile
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from corral.bench import metrics
+from corral.bench.server import Server
+from corral.model import FunctionSpec, to_json
+
+NAMESPACE = "bench"
+BULK = 250
+"""Functions in one request."""
+PAUSE_S = 0.05
+
+
+class Refused(Exception):
+    """The server answered otherwise than it should; the message holds its words."""
+
+
+class Function(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    source: str
+    spec: FunctionSpec
+
+
+class Management:
+    """One keep-alive connection to a server's API."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
+
+    def deploy(self, functions: Sequence[Function]) -> None:
+        """Upload each one's code and deploy all of them, BULK at a time; back when the server says they stand."""
+        for start in range(0, len(functions), BULK):
+            rows = [
+                {"name": each.name, "package": self._upload(each.source), "spec": _said(each.spec)}
+                for each in functions[start : start + BULK]
+            ]
+            self._ask("POST", f"/corral/v1/namespaces/{NAMESPACE}/functions", to_json(rows), "application/json")
+
+    def _upload(self, source: str) -> str:
+        answer = self._ask(
+            "POST", f"/corral/v1/namespaces/{NAMESPACE}/packages", pack({"app.py": source}), "application/x-tar"
+        )
+        package: str = msgspec.json.decode(answer)["package"]
+        return package
+
+    def delete(self, functions: Sequence[Function]) -> None:
+        for function in functions:
+            self._ask("DELETE", f"/corral/v1/namespaces/{NAMESPACE}/functions/{function.name}")
+
+    def status(self) -> dict[str, Any]:
+        """What `/corral/v1/status` says."""
+        answer: dict[str, Any] = msgspec.json.decode(self._ask("GET", "/corral/v1/status"))
+        return answer
+
+    def metrics(self) -> str:
+        return self._ask("GET", "/metrics").decode()
+
+    def cold_starts(self) -> float:
+        """Instances started because a call waited, since the server began. Refused when it does not count them."""
+        count = metrics.total(self.metrics(), "corral_cold_starts_total")
+        if count is None:
+            raise Refused("/metrics has no corral_cold_starts_total, so no start can be called cold")
+        return count
+
+    def starts(self) -> float:
+        """Instances started for any reason since the server began. Refused when it does not count them."""
+        count = metrics.total(self.metrics(), "corral_instance_starts_total")
+        if count is None:
+            raise Refused("/metrics has no corral_instance_starts_total, so starts cannot be counted")
+        return count
+
+    def instances(self) -> float:
+        """Instances that exist now, in any state."""
+        return metrics.total(self.metrics(), "corral_instances") or 0.0
+
+    def await_instances(self, count: int, within_s: float, *, at_least: bool = False) -> bool:
+        """Wait until exactly (or `at_least`) `count` instances exist; False when `within_s` passed first."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            seen = self.instances()
+            if seen == count or (at_least and seen > count):
+                return True
+            time.sleep(PAUSE_S)
+        return False
+
+    def _ask(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> bytes:
+        fields = {"authorization": f"Bearer {self.server.token}"}
+        if content_type:
+            fields["content-type"] = content_type
+        try:
+            self._connection.request(method, path, body or None, fields)
+            response = self._connection.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as exc:
+            self._connection.close()
+            raise Refused(f"{method} {path}: {type(exc).__name__}: {exc}") from exc
+        if response.status >= 300:
+            raise Refused(f"{method} {path} answered {response.status}: {answer[:500].decode(errors='replace')}")
+        return answer
+
+
+def path_of(function: Function) -> str:
+    return f"/function/{function.name}.{NAMESPACE}"
+
+
+def pack(files: Mapping[str, str]) -> bytes:
+    """A tar of `files` (path -> text), the same bytes for the same files."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for path, text in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(text.encode())
+            entry.mode = 0o644
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
+def _said(spec: FunctionSpec) -> dict[str, Any]:
+    """Only what differs from the defaults, as a person would write it."""
+    default = FunctionSpec()
+    values = msgspec.structs.asdict(spec)
+    return {field: value for field, value in values.items() if value != getattr(default, field)}

@@ -1,0 +1,17 @@
+"""The rows, in the order they are measured and printed. A new promise is one line here."""
+
+from corral.bench.cold import measure_cold, measure_sustained
+from corral.bench.contest import Measure
+from corral.bench.latency import measure_latency
+from corral.bench.memory import measure_memory
+from corral.bench.step import measure_step
+from corral.bench.warm import measure_warm
+
+ROWS: dict[str, Measure] = {
+    "memory": measure_memory,
+    "latency": measure_latency,
+    "warm": measure_warm,
+    "step": measure_step,
+    "cold": measure_cold,
+    "sustained": measure_sustained,
+}

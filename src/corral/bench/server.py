@@ -1,0 +1,89 @@
+"""The Corral under measurement: one of our own in a temporary folder, or somebody else's."""
+
+import contextlib
+import os
+import re
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+START_S = 30.0
+STOP_S = 10.0
+SERVES = re.compile(r"serves at (http://\S+)")
+TOKEN = re.compile(r"^\s*token\s+(\S+)$", re.MULTILINE)
+
+
+class NoServer(Exception):
+    """Corral could not be started; the message holds what it said."""
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    url: str
+    token: str
+    pid: int | None
+    """Of `corral up`; None when it is not ours, and its processes are unknown."""
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or "127.0.0.1"
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 80
+
+    @property
+    def netloc(self) -> str:
+        return urlsplit(self.url).netloc
+
+
+@contextlib.contextmanager
+def own_server() -> Iterator[Server]:
+    """`corral up` on a free port, with data, state and logs in a folder that goes with it."""
+    with tempfile.TemporaryDirectory(prefix="corral-bench-") as folder:
+        environment = os.environ | {"XDG_STATE_HOME": f"{folder}/state"}
+        # A fresh server measures Corral as it comes: settings of the person at the keyboard are not part of it.
+        environment = {name: value for name, value in environment.items() if not name.startswith("CORRAL_")}
+        complaints = Path(folder, "stderr")
+        command = [sys.executable, "-m", "corral.cli.main", "up", "--data", f"{folder}/data", "--port", "0"]
+        with complaints.open("wb") as stderr:
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr)
+        try:
+            yield _greeted(process, complaints)
+        finally:
+            _end(process)
+
+
+def _greeted(process: "subprocess.Popen[bytes]", complaints: Path) -> Server:
+    """Waits for the lines in which `up` names its URL and the file of its token."""
+    assert process.stdout is not None
+    said, deadline = b"", time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if not select.select([process.stdout], [], [], 0.5)[0]:
+            continue
+        chunk = os.read(process.stdout.fileno(), 65_536)
+        said += chunk
+        url, token = SERVES.search(said.decode()), TOKEN.search(said.decode())
+        if url and token:
+            return Server(url=url[1], token=Path(token[1]).read_text().strip(), pid=process.pid)
+        if not chunk:
+            break
+    words = (said + complaints.read_bytes()).decode(errors="replace").strip()
+    raise NoServer(f"`corral up` did not serve within {START_S:g} s; it said:\n{words[-2000:]}")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
