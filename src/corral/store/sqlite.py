@@ -31,10 +31,10 @@ def migrations() -> list[tuple[int, str]]:
     return [(number, resources.files("corral.store.schema").joinpath(name).read_text()) for number, name in numbered]
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """The database at `path`, made and brought to this version's schema where needed.
-    Raises StoreTooNew, DataFolderBusy, or StoreFailed when it is damaged or cannot be written."""
-    connection = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
+def open_database(path: Path, busy_s: float) -> sqlite3.Connection:
+    """The database at `path`, made and brought to this version's schema where needed. Waits up to `busy_s` for
+    another process to let go of it. Raises StoreTooNew, DataFolderBusy, or StoreFailed when it is damaged or cannot be written."""
+    connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
         connection.row_factory = sqlite3.Row
         # Exclusive: a second engine on the same folder is refused, and no shared-memory file is needed.
@@ -114,9 +114,11 @@ class _Pending:
 class SqliteStore:
     """See ports.Store. Opened at construction, by the thread that constructs it; `close` waits for what is queued."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_s: float = 2.0) -> None:
         self._path = path
-        self._connection = open_database(path)
+        self._connection = open_database(path, busy_s)
+        self.commits = 0
+        """Transactions so far: each costs a wait for the disk."""
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="store", daemon=True)
         self._thread.start()
@@ -183,6 +185,7 @@ class SqliteStore:
             for pending in group:
                 self._carry_out(pending)
             self._connection.execute("COMMIT")
+            self.commits += 1
         except sqlite3.Error as exc:
             fault = _fault(exc, self._path)
             # After a full disk SQLite may have rolled back by itself.

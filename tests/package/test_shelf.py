@@ -1,0 +1,58 @@
+"""Packages on disk."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from corral.errors import Invalid
+from corral.package.archive import Limits
+from corral.package.bundle import pack
+from corral.package.shelf import Shelf
+
+
+def shelf_in(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path / "packages", Limits(bytes_max=10_000, members_max=10))
+
+
+def archive_of(tmp_path: Path, text: str) -> Path:
+    source = tmp_path / "app.py"
+    source.write_text(text)
+    (tmp_path / "archive").write_bytes(pack(source))
+    return tmp_path / "archive"
+
+
+def test_the_same_code_is_kept_once_for_each_namespace(tmp_path: Path) -> None:
+    shelf, archive = shelf_in(tmp_path), archive_of(tmp_path, "x = 1")
+    first = asyncio.run(shelf.add("default", archive))
+    again = asyncio.run(shelf.add("default", archive))
+    assert first == again
+    assert [path.name for path in (tmp_path / "packages/default").iterdir()] == [first]
+    assert shelf.has("default", first)
+    assert not shelf.has("other", first)
+
+
+@pytest.mark.parametrize("package", ["", ".", "..", "../default", "a" * 63, "A" * 64])
+def test_what_is_no_hash_is_never_looked_up(tmp_path: Path, package: str) -> None:
+    shelf = shelf_in(tmp_path)
+    (tmp_path / "packages/default").mkdir()
+    assert not shelf.has("default", package)
+
+
+def test_a_refused_archive_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Invalid):
+        asyncio.run(shelf_in(tmp_path).add("default", archive_of(tmp_path, "x" * 20_000)))
+    assert list((tmp_path / "packages/default").iterdir()) == []
+
+
+def test_sweeping_removes_what_nobody_refers_to(tmp_path: Path) -> None:
+    shelf = shelf_in(tmp_path)
+    kept = asyncio.run(shelf.add("default", archive_of(tmp_path, "kept")))
+    gone = asyncio.run(shelf.add("default", archive_of(tmp_path, "gone")))
+    elsewhere = asyncio.run(shelf.add("other", archive_of(tmp_path, "kept")))
+    (tmp_path / "packages/default/.incoming-abc").mkdir()
+    assert shelf.sweep([("default", kept)]) == 3
+    assert shelf.has("default", kept)
+    assert not shelf.has("default", gone)
+    assert not shelf.has("other", elsewhere)
+    assert [path.name for path in (tmp_path / "packages/default").iterdir()] == [kept]
