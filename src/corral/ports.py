@@ -61,6 +61,18 @@ class Sandbox(Protocol):
         ...
 
 
+class SandboxEvents(Protocol):
+    """Who is told what happens in a sandbox backend. Called on its loop."""
+
+    def started(self, instance: InstanceId, pid: int, address: str) -> None: ...
+    def ended(self, exit: Exit) -> None:
+        """Nothing of the instance is left but bytes in its log. Once for every start."""
+        ...
+
+    def zygote_up(self, runtime: str, pid: int) -> None: ...
+    def zygote_down(self, runtime: str, detail: str) -> None: ...
+
+
 class StoredFunction(msgspec.Struct, frozen=True, kw_only=True):
     """A deployed function as kept: its current revision."""
 

@@ -1,0 +1,384 @@
+"""Groups that limit and count what one instance uses: cgroup v1, v2, or none at all, behind one interface.
+
+A group is made ahead of need and used by one instance: whoever received its entrance could join it again later, so
+it is removed afterwards and never given to another."""
+
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+CONTROLLERS = ("memory", "cpu", "cpuacct", "pids")
+"""Of v1. v2 has the same without cpuacct, whose numbers its cpu controller gives."""
+CPU_PERIOD_US = 100_000
+CPU_QUOTA_MIN_US = 1_000
+"""The kernel refuses less."""
+SWEEP_MAX_S = 3.0
+
+MIB = 1024 * 1024
+
+
+class Limits(msgspec.Struct, frozen=True):
+    memory_mib: int
+    cpu: float
+    """Cores."""
+    pids: int
+    """Processes and threads."""
+
+
+class Toll(msgspec.Struct, frozen=True):
+    """What the kernel counted over a group's life."""
+
+    out_of_memory: int = 0
+    """Processes killed because the memory limit was reached."""
+    pids_refused: int = 0
+    """Forks refused by the limit on processes."""
+    cpu_s: float = 0.0
+    memory_peak_mib: float = 0.0
+
+
+class Group(Protocol):
+    is_limiting: bool
+    """Whether the kernel holds the memory limit."""
+
+    def limit(self, limits: Limits) -> None:
+        """Set the limits, before anything is in the group."""
+        ...
+
+    def entrances(self) -> Sequence[int]:
+        """Descriptors, owned by the caller, that let a process join by writing `0` to each."""
+        ...
+
+    def used(self) -> tuple[float, float]:
+        """CPU seconds in all, memory in MiB now, without page cache the kernel would give back."""
+        ...
+
+    def toll(self) -> Toll: ...
+
+    def kill(self) -> None:
+        """SIGKILL everything in it."""
+        ...
+
+    def remove(self) -> bool:
+        """False: the kernel has not let go of it yet; ask again some milliseconds later."""
+        ...
+
+
+class Groups(Protocol):
+    version: str
+    """`v1`, `v2` or `none`."""
+
+    def make(self, name: str, limits: Limits) -> Group: ...
+
+    def sweep(self) -> int:
+        """End every process in groups of ours and remove them; how many groups there were. Blocks up to 3 s."""
+        ...
+
+
+class GroupV1:
+    is_limiting = True
+
+    def __init__(self, folders: Mapping[str, str], limits: Limits) -> None:
+        """`folders`: controller -> folder of this group. Controllers may share a folder."""
+        self._folders = folders
+        self._limits: Limits | None = None
+        for folder in dict.fromkeys(folders.values()):
+            os.mkdir(folder)
+        self.limit(limits)
+
+    def limit(self, limits: Limits) -> None:
+        now = self._limits
+        if now is None or now.memory_mib != limits.memory_mib:
+            self._limit_memory(limits.memory_mib * MIB, grows=now is not None and limits.memory_mib > now.memory_mib)
+        if now is None or now.cpu != limits.cpu:
+            _write(f"{self._folders['cpu']}/cpu.cfs_quota_us", str(_quota_us(limits.cpu)))
+        if now is None or now.pids != limits.pids:
+            _write(f"{self._folders['pids']}/pids.max", str(limits.pids))
+        self._limits = limits
+
+    def _limit_memory(self, limit_bytes: int, grows: bool) -> None:
+        """With swap counted, where this kernel counts it: that limit may never be below the other one."""
+        folder = self._folders["memory"]
+        files = [f"{folder}/memory.limit_in_bytes"]
+        with_swap = f"{folder}/memory.memsw.limit_in_bytes"
+        if os.path.exists(with_swap):
+            files.insert(0 if grows else 1, with_swap)
+        for file in files:
+            _write(file, str(limit_bytes))
+
+    def entrances(self) -> Sequence[int]:
+        # `tasks` and not `cgroup.procs`, which would wait for an RCU grace period: 0.1 instead of 8 ms.
+        return _open_all(f"{folder}/tasks" for folder in dict.fromkeys(self._folders.values()))
+
+    def used(self) -> tuple[float, float]:
+        folder = self._folders["memory"]
+        memory = int(_read(f"{folder}/memory.usage_in_bytes")) - _field(f"{folder}/memory.stat", "inactive_file")
+        return self._cpu_s(), max(0, memory) / MIB
+
+    def _cpu_s(self) -> float:
+        return int(_read(f"{self._folders['cpuacct']}/cpuacct.usage")) / 1e9
+
+    def toll(self) -> Toll:
+        memory, pids = self._folders["memory"], self._folders["pids"]
+        return Toll(
+            out_of_memory=_field(f"{memory}/memory.oom_control", "oom_kill"),
+            pids_refused=_field(f"{pids}/pids.events", "max"),
+            cpu_s=self._cpu_s(),
+            memory_peak_mib=int(_read(f"{memory}/memory.max_usage_in_bytes")) / MIB,
+        )
+
+    def kill(self) -> None:
+        for folder in dict.fromkeys(self._folders.values()):
+            _kill_members(folder)
+
+    def remove(self) -> bool:
+        return _remove_all(dict.fromkeys(self._folders.values()))
+
+
+class GroupV2:
+    is_limiting = True
+
+    def __init__(self, folder: str, limits: Limits) -> None:
+        self._folder = folder
+        self._limits: Limits | None = None
+        os.mkdir(folder)
+        # Without swap, and as one: what is left of an instance that lost a process could only fail later.
+        for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
+            with contextlib.suppress(FileNotFoundError):  # a kernel without swap accounting
+                _write(f"{folder}/{name}", value)
+        self.limit(limits)
+
+    def limit(self, limits: Limits) -> None:
+        if limits == self._limits:
+            return
+        _write(f"{self._folder}/memory.max", str(limits.memory_mib * MIB))
+        _write(f"{self._folder}/cpu.max", f"{_quota_us(limits.cpu)} {CPU_PERIOD_US}")
+        _write(f"{self._folder}/pids.max", str(limits.pids))
+        self._limits = limits
+
+    def entrances(self) -> Sequence[int]:
+        return _open_all([f"{self._folder}/cgroup.procs"])
+
+    def used(self) -> tuple[float, float]:
+        memory = int(_read(f"{self._folder}/memory.current")) - _field(f"{self._folder}/memory.stat", "inactive_file")
+        return self._cpu_s(), max(0, memory) / MIB
+
+    def _cpu_s(self) -> float:
+        return _field(f"{self._folder}/cpu.stat", "usage_usec") / 1e6
+
+    def toll(self) -> Toll:
+        return Toll(
+            out_of_memory=_field(f"{self._folder}/memory.events", "oom_kill"),
+            pids_refused=_field(f"{self._folder}/pids.events", "max"),
+            cpu_s=self._cpu_s(),
+            memory_peak_mib=self._peak_mib(),
+        )
+
+    def _peak_mib(self) -> float:
+        """0.0 before Linux 5.19, which does not tell."""
+        try:
+            return int(_read(f"{self._folder}/memory.peak")) / MIB
+        except FileNotFoundError:
+            return 0.0
+
+    def kill(self) -> None:
+        try:
+            _write(f"{self._folder}/cgroup.kill", "1")
+        except FileNotFoundError:  # before Linux 5.14
+            _kill_members(self._folder)
+
+    def remove(self) -> bool:
+        return _remove_all([self._folder])
+
+
+class NoGroup:
+    """Where the machine has no groups for us: nothing is limited or counted here."""
+
+    is_limiting = False
+
+    def limit(self, limits: Limits) -> None: ...
+
+    def entrances(self) -> Sequence[int]:
+        return ()
+
+    def used(self) -> tuple[float, float]:
+        return 0.0, 0.0
+
+    def toll(self) -> Toll:
+        return Toll()
+
+    def kill(self) -> None: ...
+
+    def remove(self) -> bool:
+        return True
+
+
+class GroupsV1:
+    version = "v1"
+
+    def __init__(self, mounts: Mapping[str, str], owner: str) -> None:
+        """`mounts`: controller -> mount point, for all of CONTROLLERS. `owner`: the name of our groups."""
+        self._owner = owner
+        self._tops = {controller: f"{mounts[controller]}/{owner}" for controller in CONTROLLERS}
+
+    def make(self, name: str, limits: Limits) -> Group:
+        for top in dict.fromkeys(self._tops.values()):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(top)
+        return GroupV1({controller: f"{top}/{name}" for controller, top in self._tops.items()}, limits)
+
+    def sweep(self) -> int:
+        return _sweep(dict.fromkeys(self._tops.values()))
+
+
+class GroupsV2:
+    version = "v2"
+
+    def __init__(self, mount: str, owner: str) -> None:
+        self._mount = mount
+        self._top = f"{mount}/{owner}"
+
+    def make(self, name: str, limits: Limits) -> Group:
+        if not os.path.isdir(self._top):
+            for folder in (self._mount, self._top):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(folder)
+                _write(f"{folder}/cgroup.subtree_control", "+memory +cpu +pids")
+        return GroupV2(f"{self._top}/{name}", limits)
+
+    def sweep(self) -> int:
+        return _sweep([self._top])
+
+
+class NoGroups:
+    version = "none"
+
+    def make(self, name: str, limits: Limits) -> Group:
+        return NoGroup()
+
+    def sweep(self) -> int:
+        return 0
+
+
+def find_mounts(mounts: str) -> dict[str, str]:
+    """From the text of /proc/self/mounts: controller -> mount point for v1, and `v2` -> that of the unified one."""
+    found: dict[str, str] = {}
+    for line in mounts.splitlines():
+        _, point, kind, options, *_ = line.split(" ")
+        if kind == "cgroup2":
+            found.setdefault("v2", point)
+        elif kind == "cgroup":
+            found |= {name: point for name in options.split(",") if name in CONTROLLERS and name not in found}
+    return found
+
+
+def open_groups(owner: str, mounts: str | None = None) -> Groups:
+    """What this machine lets us use: v1 where the memory controller is there, else v2, else none. `owner` is the
+    name our groups stand under."""
+    found = find_mounts(Path("/proc/self/mounts").read_text() if mounts is None else mounts)
+    if all(name in found for name in CONTROLLERS) and all(_may_divide(found[name]) for name in CONTROLLERS):
+        return GroupsV1(found, owner)
+    if "v2" in found and _may_divide(found["v2"]):
+        offered = _read(f"{found['v2']}/cgroup.controllers").split()
+        if {"memory", "cpu", "pids"} <= set(offered) and _may_delegate(found["v2"]):
+            return GroupsV2(found["v2"], owner)
+    return NoGroups()
+
+
+def _may_divide(point: str) -> bool:
+    """Whether we can make groups there. Tried, because read-only mounts and containers make guessing vain."""
+    trial = f"{point}/corral-trial-{os.getpid()}"
+    try:
+        os.mkdir(trial)
+        os.rmdir(trial)
+    except OSError:
+        return False
+    return True
+
+
+def _may_delegate(point: str) -> bool:
+    """Whether controllers can be handed down: not where processes sit beside the groups, as in some containers."""
+    try:
+        _write(f"{point}/cgroup.subtree_control", "+memory +cpu +pids")
+    except OSError:
+        return False
+    return True
+
+
+def _quota_us(cpu: float) -> int:
+    return max(CPU_QUOTA_MIN_US, round(cpu * CPU_PERIOD_US))
+
+
+def _read(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 16_384).decode()
+    finally:
+        os.close(fd)
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _field(path: str, name: str) -> int:
+    """Of a file of `name value` lines; 0 when this kernel has no such line."""
+    found = re.search(rf"^{name} (\d+)$", _read(path), re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def _open_all(paths: Iterator[str] | Sequence[str]) -> Sequence[int]:
+    opened: list[int] = []
+    try:
+        for path in paths:
+            opened.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))  # noqa: PERF401 (kept for the way back)
+    except OSError:
+        for fd in opened:
+            os.close(fd)
+        raise
+    return opened
+
+
+def _kill_members(folder: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        for pid in _read(f"{folder}/cgroup.procs").split():
+            # 0 stands for a process we cannot see; signalling it would be signalling ourselves.
+            with contextlib.suppress(ProcessLookupError):
+                if int(pid) > 0:
+                    os.kill(int(pid), signal.SIGKILL)
+
+
+def _remove_all(folders: Sequence[str] | Mapping[str, None]) -> bool:
+    gone = True
+    for folder in folders:
+        try:
+            os.rmdir(folder)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            gone = False
+    return gone
+
+
+def _sweep(tops: Sequence[str] | Mapping[str, None]) -> int:
+    """Deepest first, again and again until the kernel has let go of everything."""
+    seen: set[str] = set()
+    deadline = time.monotonic() + SWEEP_MAX_S
+    while True:
+        folders = [folder for top in tops for folder, _, _ in os.walk(top, topdown=False)]
+        seen |= {os.path.basename(folder) for folder in folders if folder not in tops}
+        for folder in folders:
+            _kill_members(folder)
+        if _remove_all(folders) or time.monotonic() > deadline:
+            return len(seen)
+        time.sleep(0.005)

@@ -1,0 +1,387 @@
+"""Instances as forks of zygotes: what tiers T0 and T1 have in common. A tier says how its instances are kept apart."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Protocol
+
+from corral.errors import SandboxFailed
+from corral.model import ExitCause, InstanceId, SlotId
+from corral.ports import Exit, Launch, SandboxEvents
+from corral.sandbox import processes, syscalls
+from corral.sandbox.cgroups import Group, Limits, Toll
+from corral.sandbox.exits import judge
+from corral.sandbox.interpreters import DEFAULT, Interpreter, find_interpreter
+from corral.sandbox.slots import Slot
+from corral.sandbox.zygotes import Zygote
+
+FILES_MAX = 1024
+"""Descriptors an instance may open."""
+QUICK_S = 1.0
+"""A zygote that ended sooner is started again only when it is needed."""
+CLOSE_MAX_S = 2.0
+REMOVE_FIRST_S, REMOVE_MAX_S = 0.01, 0.2
+SWEEP_AFTER_S = 0.05
+NOTHING = Toll()
+
+
+class Tier(Protocol):
+    """How instances are kept apart."""
+
+    name: str
+    is_isolated: bool
+
+    def sweep(self) -> int:
+        """Remove what an earlier keeper left under our name. Blocks until it is gone."""
+        ...
+
+    def make_slot(self, slot: SlotId) -> Slot:
+        """Blocks for about a millisecond; called in a thread of its own."""
+        ...
+
+    def zygote_command(self, interpreter: Interpreter, fd: int) -> tuple[Sequence[str], Sequence[int]]: ...
+
+    def open_package(self, package: str) -> dict[str, int]:
+        """Descriptors an instance needs for its code, by their names in docs/zygote.md."""
+        ...
+
+    def code_fd(self, code: str) -> int: ...
+
+    def package_path(self, package: str) -> str:
+        """The folder as an instance sees it."""
+        ...
+
+    def kill(self, pid: int, pidfd: int) -> None:
+        """Everything of a running instance."""
+        ...
+
+    def bury(self, pid: int) -> None:
+        """Its first process was collected: end what it may have left."""
+        ...
+
+    def used(self, pid: int, group: Group) -> tuple[float, float]: ...
+
+
+class Running:
+    """An instance from its start to its end."""
+
+    def __init__(self, launch: Launch, slot: Slot, limits: Limits) -> None:
+        self.launch = launch
+        self.slot = slot
+        self.limits = limits
+        self.zygote: Zygote | None = None
+        """None: its zygote is still to be started."""
+        self.pid: int | None = None
+        self.pidfd: int | None = None
+        self.stopped_as: ExitCause | None = None
+        self.is_dead = False
+        """The kernel says so, and its status is to be collected."""
+
+    @property
+    def instance(self) -> InstanceId:
+        return self.launch.instance
+
+
+class ForkingSandbox:
+    """Implements ports.Sandbox. Everything runs on the loop but the making of slots, which has a thread."""
+
+    def __init__(self, tier: Tier, pids_max: int, mark: str, events: SandboxEvents) -> None:
+        """`mark` stands in the environment of all our processes, so that the next keeper finds what we leave."""
+        self.tier = tier.name
+        self._tier = tier
+        self._pids_max = pids_max
+        self._mark = mark
+        self._events = events
+        self._slots: dict[SlotId, Slot] = {}
+        self._running: dict[InstanceId, Running] = {}
+        self._zygotes: dict[str, Zygote] = {}
+        self._searches: dict[str, asyncio.Task[None]] = {}
+        self._leaving: list[Group] = []
+        self._removing: asyncio.Task[None] | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+        self._is_closing = False
+        self._all_ended = asyncio.Event()
+        self.runtimes: dict[str, str] = {}
+        """Runtime -> interpreter version, of those that were up."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="slots")
+        # Instances whose zygote died become our children: their ends stay visible to us.
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+
+    # -- slots ------------------------------------------------------------------------------------------------
+
+    async def prepare(self, slot: SlotId) -> str:
+        loop = asyncio.get_running_loop()
+        try:
+            made = await loop.run_in_executor(self._thread, self._tier.make_slot, slot)
+        except OSError as exc:
+            raise SandboxFailed(f"slot {slot} could not be prepared: {exc}") from exc
+        self._slots[slot] = made
+        return made.address
+
+    # -- starting ---------------------------------------------------------------------------------------------
+
+    def warm(self, runtime: str = DEFAULT) -> None:
+        """Have the runtime's zygote ready before it is needed."""
+        if runtime not in self._zygotes and runtime not in self._searches and not self._is_closing:
+            self._searches[runtime] = asyncio.create_task(self._raise_zygote(runtime), name=f"zygote {runtime}")
+
+    def start(self, launch: Launch) -> None:
+        slot = self._slots.pop(launch.slot, None)
+        if slot is None:
+            detail = f"slot {launch.slot} is not there"
+            self._events.ended(Exit(instance=launch.instance, cause=ExitCause.START_FAILED, detail=detail))
+            return
+        spec = launch.revision.spec
+        running = Running(launch, slot, Limits(spec.memory_mib, spec.cpu, self._pids_max))
+        self._running[launch.instance] = running
+        zygote = self._zygotes.get(spec.runtime)
+        if zygote is None:
+            self.warm(spec.runtime)
+        else:
+            self._fork(running, zygote)
+
+    def _fork(self, running: Running, zygote: Zygote) -> None:
+        """The path of a cold start: nothing here waits, and nothing grows with the number of instances."""
+        launch, slot = running.launch, running.slot
+        running.zygote = zygote
+        fds: dict[str, int] = {}
+        try:
+            slot.group.limit(running.limits)
+            fds |= slot.take()
+            if launch.revision.spec.network == "host" and "netns" in fds:
+                os.close(fds.pop("netns"))
+            fds["log"] = os.dup(launch.log_fd)
+            fds |= self._tier.open_package(launch.package)
+            if launch.code is not None:
+                fds["code"] = self._tier.code_fd(launch.code)
+        except OSError as exc:
+            for fd in fds.values():
+                os.close(fd)
+            self._end(running, ExitCause.START_FAILED, f"a part of its sandbox was refused: {exc}")
+            return
+        zygote.start(launch.instance, self._plan(running), fds)
+
+    def _plan(self, running: Running) -> dict[str, Any]:
+        launch = running.launch
+        revision, spec = launch.revision, launch.revision.spec
+        is_limited = running.slot.group.is_limiting
+        memory_bytes = spec.memory_mib * 1024 * 1024
+        return {
+            "isolated": self._tier.is_isolated,
+            "uid": revision.uid if self._tier.is_isolated else None,
+            "gid": revision.uid if self._tier.is_isolated else None,
+            "hostname": revision.name,
+            "memory_bytes": memory_bytes,
+            "nofile": FILES_MAX,
+            "data_limit": None if is_limited else memory_bytes,
+            "package": self._tier.package_path(launch.package),
+            "handler": spec.handler,
+            "style": spec.style or revision.style,
+            "concurrency": spec.concurrency,
+            "env": spec.env,
+            "function": revision.name,
+            "namespace": revision.namespace,
+            "memory_mib": spec.memory_mib,
+            "timeout_s": spec.timeout_s,
+            "want_code": launch.code is None,
+            "stamps": launch.stamps,
+        }
+
+    # -- ending -----------------------------------------------------------------------------------------------
+
+    def stop(self, instance: InstanceId, cause: ExitCause) -> None:
+        running = self._running.get(instance)
+        if running is None:
+            return
+        running.stopped_as = running.stopped_as or cause
+        if running.pidfd is not None and running.pid is not None:
+            self._tier.kill(running.pid, running.pidfd)
+        elif running.zygote is None:
+            self._end(running, cause, "ended by Corral before it was begun")
+        # Else it is being forked: `was_started` kills it.
+
+    def _pidfd_fired(self, running: Running) -> None:
+        assert running.pidfd is not None
+        asyncio.get_running_loop().remove_reader(running.pidfd)
+        running.is_dead = True
+        if running.zygote is not None and not running.zygote.is_running:
+            self._collect(running)
+        # Else its zygote, which is its parent, is about to tell the status.
+
+    def _collect(self, running: Running) -> None:
+        """We are its parent: its zygote died before it."""
+        assert running.pidfd is not None and running.pid is not None
+        try:
+            _, status = os.waitpid(running.pid, 0)
+        except ChildProcessError:
+            self._judge(running, None)
+        else:
+            self._judge(running, status)
+
+    def _judge(self, running: Running, status: int | None) -> None:
+        toll = Toll()
+        with contextlib.suppress(OSError):  # a group somebody removed under us
+            toll = running.slot.group.toll()
+        cause, detail = judge(status, running.stopped_as, toll, running.limits)
+        self._end(running, cause, detail, toll)
+
+    def _end(self, running: Running, cause: ExitCause, detail: str, toll: Toll = NOTHING) -> None:
+        del self._running[running.instance]
+        if running.pidfd is not None:
+            asyncio.get_running_loop().remove_reader(running.pidfd)
+            os.close(running.pidfd)
+        if running.pid is not None:
+            self._tier.bury(running.pid)
+        else:
+            # It may have been forked by a zygote that died before it could tell.
+            running.slot.group.kill()
+        running.slot.close()
+        self._leave(running.slot.group)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_AFTER_S, self._reap_strays)
+        self._events.ended(
+            Exit(
+                instance=running.instance,
+                cause=cause,
+                detail=detail,
+                cpu_s=toll.cpu_s,
+                memory_peak_mib=toll.memory_peak_mib,
+            )
+        )
+        if not self._running:
+            self._all_ended.set()
+
+    def _leave(self, *groups: Group) -> None:
+        """Remove groups in the background: the kernel holds them for some milliseconds after the last exit."""
+        self._leaving += groups
+        if self._removing is None or self._removing.done():
+            self._removing = asyncio.create_task(self._remove_groups(), name="remove groups")
+
+    async def _remove_groups(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause = REMOVE_FIRST_S
+        while self._leaving:
+            group = self._leaving.pop(0)
+            if await loop.run_in_executor(self._thread, group.remove):
+                pause = REMOVE_FIRST_S
+                continue
+            self._leaving.append(group)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, REMOVE_MAX_S)
+
+    def _reap_strays(self) -> None:
+        """Children nobody knows: forked by a zygote that died, or gone from their instance (T0)."""
+        self._sweep = None
+        if self._searches:
+            return  # a search runs interpreters; a later exit sweeps again
+        known = {zygote.pid for zygote in self._zygotes.values()}
+        known |= {running.pid for running in self._running.values() if running.pid is not None}
+        processes.reap_strays(known, self._mark)
+
+    # -- zygotes ----------------------------------------------------------------------------------------------
+
+    async def _raise_zygote(self, runtime: str) -> None:
+        try:
+            interpreter = await asyncio.to_thread(find_interpreter, runtime)
+            zygote = Zygote(
+                runtime, partial(self._tier.zygote_command, interpreter), {processes.MARK: self._mark}, self
+            )
+        except SandboxFailed as exc:
+            self._refuse_waiting(runtime, str(exc))
+            return
+        finally:
+            del self._searches[runtime]
+        self._zygotes[runtime] = zygote
+        for running in self._of(None, runtime):
+            self._fork(running, zygote)
+
+    def _refuse_waiting(self, runtime: str, error: str) -> None:
+        for running in self._of(None, runtime):
+            self._end(running, ExitCause.START_FAILED, error)
+
+    def _of(self, zygote: Zygote | None, runtime: str) -> list[Running]:
+        found = self._running.values()
+        return [it for it in found if it.zygote is zygote and it.launch.revision.spec.runtime == runtime]
+
+    def is_up(self, zygote: Zygote, version: str) -> None:
+        self.runtimes[zygote.runtime] = version
+        self._events.zygote_up(zygote.runtime, zygote.pid)
+
+    def is_down(self, zygote: Zygote, detail: str) -> None:
+        if self._zygotes.get(zygote.runtime) is zygote:
+            del self._zygotes[zygote.runtime]
+        for running in self._of(zygote, zygote.runtime):
+            if running.pid is None:
+                cause = running.stopped_as or ExitCause.START_FAILED
+                self._end(running, cause, f"the {zygote.runtime} zygote that was to fork it {detail}")
+            elif running.is_dead:
+                self._collect(running)
+        if self._is_closing:
+            return
+        self._events.zygote_down(zygote.runtime, detail)
+        if time.monotonic() - zygote.started_at > QUICK_S:
+            self.warm(zygote.runtime)
+
+    def was_started(self, instance: InstanceId, pid: int, pidfd: int) -> None:
+        running = self._running.get(instance)
+        if running is None:
+            os.close(pidfd)
+            return
+        running.pid, running.pidfd = pid, pidfd
+        asyncio.get_running_loop().add_reader(pidfd, self._pidfd_fired, running)
+        self._events.started(instance, pid, running.slot.address)
+        if running.stopped_as is not None:
+            self._tier.kill(pid, pidfd)
+
+    def was_refused(self, instance: InstanceId, error: str) -> None:
+        running = self._running.get(instance)
+        if running is not None:
+            self._end(running, running.stopped_as or ExitCause.START_FAILED, error)
+
+    def has_exited(self, instance: InstanceId, status: int) -> None:
+        running = self._running.get(instance)
+        if running is not None:
+            self._judge(running, status)
+
+    # -- the whole --------------------------------------------------------------------------------------------
+
+    def usage(self) -> dict[InstanceId, tuple[float, float]]:
+        """May be called from another thread: it reads two files for each instance."""
+        found = {}
+        for running in list(self._running.values()):
+            if running.pid is not None:
+                with contextlib.suppress(OSError):  # it ended meanwhile
+                    found[running.instance] = self._tier.used(running.pid, running.slot.group)
+        return found
+
+    async def close(self) -> None:
+        self._is_closing = True
+        for search in list(self._searches.values()):
+            search.cancel()
+        self._all_ended.clear()
+        for instance in list(self._running):
+            self.stop(instance, ExitCause.KEEPER_LOST)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_MAX_S):
+                while self._running:
+                    self._all_ended.clear()
+                    await self._all_ended.wait()
+        for zygote in list(self._zygotes.values()):
+            zygote.kill()
+            await zygote.ended.wait()
+        for slot in self._slots.values():
+            slot.close()
+        self._leave(*(slot.group for slot in self._slots.values()))
+        self._slots.clear()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._reap_strays()
+        if self._removing is not None:
+            await self._removing
+        # Nothing runs any more, so this only removes what is empty.
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._tier.sweep)
+        self._thread.shutdown()

@@ -1,0 +1,90 @@
+"""Tier T1: every instance in namespaces, groups and a root of its own, as a user of its own."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from corral.config import Boot
+from corral.model import FunctionSpec, SlotId
+from corral.sandbox import mounts, network, processes, syscalls
+from corral.sandbox.cgroups import Group, Limits, open_groups
+from corral.sandbox.interpreters import Interpreter
+from corral.sandbox.root import INSIDE, RUNTIMES, Bind, enter_command, root_plan
+from corral.sandbox.slots import Slot
+
+
+class NamespaceTier:
+    name = "T1"
+    is_isolated = True
+
+    def __init__(self, boot: Boot) -> None:
+        settings = boot.settings.keeper
+        self._sockets = Path(boot.run) / "i"
+        self._staging = Path(boot.run) / "root"
+        self._staging.mkdir(mode=0o700, exist_ok=True)
+        self._gateway_uid = settings.uid_base
+        self._tmp_mib = settings.tmp_mib
+        self._mark = boot.name
+        self._groups = open_groups(f"corral-{boot.name}")
+        # Slots are made with the usual limits, so that most starts need not write any.
+        spec = FunctionSpec()
+        self._usual = Limits(spec.memory_mib, spec.cpu, settings.pids_max)
+        self._data_path = os.path.join(os.path.realpath(boot.data), "")
+        self._data = os.open(boot.data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def sweep(self) -> int:
+        processes.kill_marked(self._mark)
+        return self._groups.sweep()
+
+    def make_slot(self, slot: SlotId) -> Slot:
+        group = self._groups.make(slot, self._usual)
+        made: Slot | None = None
+        try:
+            made = Slot(slot, str(self._sockets / f"{slot}.sock"), group, self._gateway_uid)
+            made.add("netns", network.loopback_namespace)
+            made.add("tmp", lambda: mounts.private_tmp(self._tmp_mib))
+            made.add_entrances()
+        except OSError:
+            if made is not None:
+                made.close()
+            group.remove()
+            raise
+        return made
+
+    def zygote_command(self, interpreter: Interpreter, fd: int) -> tuple[Sequence[str], Sequence[int]]:
+        binds: list[Bind] = [(prefix, prefix, "ro") for prefix in interpreter.prefixes]
+        binds.append((str(RUNTIMES), INSIDE, "ro"))
+        plan = root_plan(
+            staging=self._staging,
+            argv=[interpreter.path, "-I", "-S", f"{INSIDE}/python/zygote.py", str(fd)],
+            env={processes.MARK: self._mark},
+            binds=binds,
+            pdeathsig=signal.SIGKILL,
+            keep_fds=[fd],
+        )
+        argv, fds = enter_command(plan)
+        return argv, [own for own in fds if own != fd]
+
+    def open_package(self, package: str) -> dict[str, int]:
+        return {"code_root": mounts.package_tree(self._data, self._inside(package))}
+
+    def package_path(self, package: str) -> str:
+        return "/function"
+
+    def code_fd(self, code: str) -> int:
+        return syscalls.open_beneath(self._data, self._inside(code), os.O_RDONLY)
+
+    def _inside(self, path: str) -> str:
+        return path.removeprefix(self._data_path)
+
+    def kill(self, pid: int, pidfd: int) -> None:
+        # It is pid 1 of its namespace: the kernel ends everything below it too.
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+    def bury(self, pid: int) -> None: ...
+
+    def used(self, pid: int, group: Group) -> tuple[float, float]:
+        return group.used()

@@ -1,0 +1,49 @@
+"""Tier T0: instances as plain processes with limits on each, for machines where Corral is not root."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from corral.config import Boot
+from corral.model import SlotId
+from corral.sandbox import processes
+from corral.sandbox.cgroups import Group, NoGroup
+from corral.sandbox.interpreters import Interpreter
+from corral.sandbox.root import RUNTIMES
+from corral.sandbox.slots import Slot
+
+
+class ProcessTier:
+    name = "T0"
+    is_isolated = False
+
+    def __init__(self, boot: Boot) -> None:
+        self._sockets = Path(boot.run) / "i"
+        self._mark = boot.name
+
+    def sweep(self) -> int:
+        return processes.kill_marked(self._mark)
+
+    def make_slot(self, slot: SlotId) -> Slot:
+        return Slot(slot, str(self._sockets / f"{slot}.sock"), NoGroup(), None)
+
+    def zygote_command(self, interpreter: Interpreter, fd: int) -> tuple[Sequence[str], Sequence[int]]:
+        return [interpreter.path, "-I", "-S", str(RUNTIMES / "python/zygote.py"), str(fd)], []
+
+    def open_package(self, package: str) -> dict[str, int]:
+        return {}
+
+    def package_path(self, package: str) -> str:
+        return package
+
+    def code_fd(self, code: str) -> int:
+        return os.open(code, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def kill(self, pid: int, pidfd: int) -> None:
+        processes.kill_family(pid)
+
+    def bury(self, pid: int) -> None:
+        processes.kill_group(pid)
+
+    def used(self, pid: int, group: Group) -> tuple[float, float]:
+        return processes.used(pid)

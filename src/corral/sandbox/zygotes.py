@@ -1,0 +1,167 @@
+"""One zygote from the keeper's side (docs/zygote.md): its process, and the packets to and from it."""
+
+import asyncio
+import collections
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from corral.errors import SandboxFailed
+from corral.model import InstanceId
+
+UP_MAX_S = 10.0
+"""A zygote that has not said `up` by then is ended; it takes 30 ms."""
+PACKET_MAX = 64 * 1024
+QUEUE_BYTES = 8 * 1024 * 1024
+"""Wanted size of the socket's buffer: packets with large environments must not wait for the zygote."""
+
+Command = Callable[[int], tuple[Sequence[str], Sequence[int]]]
+"""The number of the zygote's descriptor -> its command line, and descriptors to close once it was started."""
+
+
+class Nursery(Protocol):
+    """Who is told what a zygote says."""
+
+    def is_up(self, zygote: "Zygote", version: str) -> None: ...
+    def is_down(self, zygote: "Zygote", detail: str) -> None:
+        """It is gone; everything it sent before was told first."""
+        ...
+
+    def was_started(self, instance: InstanceId, pid: int, pidfd: int) -> None:
+        """`pidfd` is the receiver's."""
+        ...
+
+    def was_refused(self, instance: InstanceId, error: str) -> None: ...
+    def has_exited(self, instance: InstanceId, status: int) -> None: ...
+
+
+class Zygote:
+    """A running zygote. Packets may be sent at once: they wait in its socket until it is up."""
+
+    def __init__(self, runtime: str, command: Command, environment: Mapping[str, str], nursery: Nursery) -> None:
+        """Starts it. Raises SandboxFailed."""
+        self.runtime = runtime
+        self.is_running = True
+        self.ended = asyncio.Event()
+        self.started_at = time.monotonic()
+        self._nursery = nursery
+        self._loop = asyncio.get_running_loop()
+        self._outbox: collections.deque[tuple[bytes, list[int]]] = collections.deque()
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = _spawn(command, theirs, environment)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, QUEUE_BYTES)
+        self._pidfd = os.pidfd_open(self._process.pid)
+        self._loop.add_reader(self._socket, self._read)
+        self._loop.add_reader(self._pidfd, self._ended)
+        self._late = self._loop.call_later(UP_MAX_S, self.kill)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(self, instance: InstanceId, plan: Mapping[str, Any], fds: Mapping[str, int]) -> None:
+        """Ask for an instance. The descriptors are ours from now on."""
+        packet = {"op": "start", "instance": instance, "fds": list(fds), "plan": plan}
+        self._outbox.append((json.dumps(packet).encode(), list(fds.values())))
+        if len(self._outbox) == 1:
+            self._write()
+
+    def kill(self) -> None:
+        if self.is_running:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def _write(self) -> None:
+        while self._outbox:
+            packet, fds = self._outbox[0]
+            try:
+                socket.send_fds(self._socket, [packet], fds)
+            except BlockingIOError:
+                self._loop.add_writer(self._socket, self._write)
+                return
+            except OSError:
+                # It is dying: `_ended` follows, and tells of everything in progress.
+                self._drop_outbox()
+                return
+            self._outbox.popleft()
+            _close_all(fds)
+        self._loop.remove_writer(self._socket)
+
+    def _drop_outbox(self) -> None:
+        while self._outbox:
+            _close_all(self._outbox.popleft()[1])
+        self._loop.remove_writer(self._socket)
+
+    def _read(self) -> None:
+        while self._read_packet():
+            pass
+
+    def _read_packet(self) -> bool:
+        """False: nothing more at the moment."""
+        try:
+            data, fds, _, _ = socket.recv_fds(self._socket, PACKET_MAX, 1)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            data, fds = b"", []
+        if not data:
+            # It closed its end; a process that lives on without hearing us is of no use.
+            self._loop.remove_reader(self._socket)
+            self.kill()
+            return False
+        self._take(json.loads(data), fds)
+        return True
+
+    def _take(self, packet: Mapping[str, Any], fds: Sequence[int]) -> None:
+        match packet["op"]:
+            case "up":
+                self._late.cancel()
+                self._nursery.is_up(self, packet["version"])
+            case "started":
+                self._nursery.was_started(packet["instance"], packet["pid"], fds[0])
+            case "exited":
+                self._nursery.has_exited(packet["instance"], packet["status"])
+            case "failed":
+                self._nursery.was_refused(packet["instance"], packet["error"])
+
+    def _ended(self) -> None:
+        self._read()
+        self.is_running = False
+        self._late.cancel()
+        self._drop_outbox()
+        self._loop.remove_reader(self._pidfd)
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        os.close(self._pidfd)
+        status = self._process.wait()
+        self.ended.set()
+        self._nursery.is_down(self, f"ended by signal {-status}" if status < 0 else f"exited with status {status}")
+
+
+def _spawn(command: Command, theirs: socket.socket, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    argv, plan_fds = command(theirs.fileno())
+    try:
+        return subprocess.Popen(
+            argv,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno(), *plan_fds],
+            start_new_session=True,
+        )
+    except OSError as exc:
+        raise SandboxFailed(f"a zygote could not be started: {exc}") from exc
+    finally:
+        _close_all(plan_fds)
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)

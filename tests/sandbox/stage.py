@@ -1,0 +1,201 @@
+"""A real backend with a folder of its own, and a small client that speaks `frame`, for the tests."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import struct
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from corral import config
+from corral.model import ExitCause, FunctionSpec, InstanceId, Revision, RevisionId, SlotId
+from corral.ports import Exit, Launch
+from corral.sandbox import open_sandbox
+
+DEADLINE_S = 20.0
+"""Nothing here takes a second; a machine under load may be slow."""
+UID = 100_500
+HELLO, READY, FAILED, HEAD, BODY, END, ACK = 1, 2, 3, 4, 5, 6, 7
+LAST, ERROR = 1, 2
+
+
+class Stage:
+    """The backend of one tier, what it reported, and functions to start in it."""
+
+    def __init__(self, tier: str, root: Path) -> None:
+        for folder in ("data/packages/default", "data/code", "run/i"):
+            (root / folder).mkdir(parents=True)
+        root.chmod(0o755)
+        self.data = root / "data"
+        self.boot = config.Boot(
+            settings=config.Settings(),
+            data=str(self.data),
+            run=str(root / "run"),
+            name=config.data_name(self.data),
+            parent_pid=os.getppid(),
+        )
+        self.sandbox = open_sandbox(tier, self.boot, self)
+        self.pids: dict[InstanceId, int] = {}
+        self.exits: dict[InstanceId, Exit] = {}
+        self.zygotes: dict[str, int] = {}
+        self.fallen: list[str] = []
+        self.addresses: dict[InstanceId, str] = {}
+        self._logs: dict[InstanceId, int] = {}
+        self._changed = asyncio.Event()
+        self._numbers = itertools.count(1)
+
+    # What the backend reports.
+
+    def started(self, instance: InstanceId, pid: int, address: str) -> None:
+        self.pids[instance] = pid
+        self._changed.set()
+
+    def ended(self, exit: Exit) -> None:
+        assert exit.instance not in self.exits, "an instance ends once"
+        self.exits[exit.instance] = exit
+        self._changed.set()
+
+    def zygote_up(self, runtime: str, pid: int) -> None:
+        self.zygotes[runtime] = pid
+        self._changed.set()
+
+    def zygote_down(self, runtime: str, detail: str) -> None:
+        self.fallen.append(detail)
+        self._changed.set()
+
+    async def until(self, claim: "object") -> None:
+        """Wait until `claim()` holds: asked after everything the backend reports, and every 5 ms for what it does
+        not report."""
+        assert callable(claim)
+        async with asyncio.timeout(DEADLINE_S):
+            while not claim():
+                self._changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), 0.005)
+
+    # What a test does.
+
+    def package(self, name: str, code: str) -> Path:
+        folder = self.data / "packages/default" / name
+        folder.mkdir(exist_ok=True)
+        (folder / "app.py").write_text(code)
+        return folder
+
+    async def start(self, code: str, *, code_file: str | None = None, **spec: object) -> InstanceId:
+        """An instance of a function of that source; its entry is `app:main`."""
+        number = next(self._numbers)
+        slot = SlotId(f"s{number}")
+        instance = InstanceId(f"test-{number}")
+        self.addresses[instance] = await self.sandbox.prepare(slot)
+        package = self.package(f"p{number}", code)
+        revision = Revision(
+            id=RevisionId(f"default/f{number}@1"),
+            namespace="default",
+            name=f"f{number}",
+            number=1,
+            package=f"p{number}",
+            uid=UID + number,
+            spec=FunctionSpec(handler="app:main", **spec),  # type: ignore[arg-type]
+            created_at=0.0,
+        )
+        self.sandbox.start(
+            Launch(
+                instance=instance,
+                slot=slot,
+                revision=revision,
+                package=str(package),
+                code=code_file,
+                log_fd=self._open_log(instance),
+                stamps={"received": time.monotonic()},
+            )
+        )
+        return instance
+
+    def _open_log(self, instance: InstanceId) -> int:
+        path = Path(self.boot.run) / f"{instance}.fifo"
+        os.mkfifo(path)
+        self._logs[instance] = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        for_child = os.open(path, os.O_RDWR)
+        os.unlink(path)
+        self._children_logs = for_child
+        return for_child
+
+    def log(self, instance: InstanceId) -> str:
+        try:
+            return os.read(self._logs[instance], 65_536).decode()
+        except BlockingIOError:
+            return ""
+
+    async def exit_of(self, instance: InstanceId) -> Exit:
+        await self.until(lambda: instance in self.exits)
+        return self.exits[instance]
+
+    async def stop(self, instance: InstanceId, cause: ExitCause = ExitCause.STOPPED) -> Exit:
+        self.sandbox.stop(instance, cause)
+        return await self.exit_of(instance)
+
+    async def connect(self, instance: InstanceId) -> "Client":
+        path = self.addresses[instance].removeprefix("unix:")
+        return Client(*await asyncio.open_unix_connection(path))
+
+    async def call(self, instance: InstanceId, **arguments: object) -> "object":
+        """One call on a connection of its own; what the function answered, as JSON."""
+        client = await self.connect(instance)
+        try:
+            return await client.call(arguments)
+        finally:
+            client.close()
+
+
+class Client:
+    """The gateway's side of `frame`, as small as it can be: one call at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._calls = itertools.count(1)
+        self.ready: dict[str, object] = {}
+        self.send(HELLO, 0, 0, b'{"version": 1, "in_flight": 0}')
+
+    def send(self, kind: int, flags: int, call: int, payload: bytes) -> None:
+        self._writer.write(struct.pack(">BBHI", kind, flags, len(payload), call) + payload)
+
+    async def receive(self) -> tuple[int, int, int, bytes]:
+        async with asyncio.timeout(DEADLINE_S):
+            kind, flags, size, call = struct.unpack(">BBHI", await self._reader.readexactly(8))
+            return kind, flags, call, await self._reader.readexactly(size)
+
+    async def call(self, arguments: object) -> "object":
+        number = next(self._calls)
+        body = json.dumps(arguments).encode()
+        lines = f"POST /\r\ncontent-type: application/json\r\nx-request-id: r{number}\r\n"
+        self.send(HEAD, 0, number, struct.pack(">I", 60_000) + lines.encode())
+        self.send(BODY, LAST, number, body)
+        answer = b""
+        while True:
+            kind, flags, call, payload = await self.receive()
+            if kind == READY:
+                self.ready = json.loads(payload)
+            if kind == FAILED or (flags & ERROR):
+                raise AssertionError(payload.decode())
+            if call == number and kind == BODY:
+                answer += payload
+            if call == number and flags & LAST:
+                return json.loads(answer)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@contextlib.asynccontextmanager
+async def stage(tier: str) -> AsyncIterator[Stage]:
+    # Not pytest's tmp_path: its name is too long for a socket's path.
+    with tempfile.TemporaryDirectory(prefix="corral-", dir="/tmp") as folder:
+        made = Stage(tier, Path(folder))
+        try:
+            yield made
+        finally:
+            await made.sandbox.close()
