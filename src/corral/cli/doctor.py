@@ -34,7 +34,7 @@ def doctor(url: str | None, as_json: bool) -> None:
             ("host settings changed", ", ".join(report["host_settings_changed"]) or "none"),
         ]
     )
-    for line in report["not_held"] or ["nothing: every protection stands"]:
+    for line in report["not_held"] or ["nothing"]:
         click.echo(f"not held: {line}")
 
 

@@ -14,7 +14,9 @@ from corral.errors import BadConfiguration, DataFolderBusy
 SOCKET_PATH_MAX_BYTES = 107
 """sun_path less its final NUL."""
 LONGEST_SOCKET = "/i/" + "s" * 24 + ".sock"
-KNOWN = frozenset({"lock", "config.toml", "packages", "code", "logs", "corral.db", "corral.db-wal", "corral.db-shm"})
+KNOWN = frozenset(
+    {"lock", "config.toml", "packages", "code", "logs", "uploads", "corral.db", "corral.db-wal", "corral.db-shm"}
+)
 """What may lie in a folder for Corral to take it as its own before it holds a `lock`."""
 
 

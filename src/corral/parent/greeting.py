@@ -89,7 +89,7 @@ class Greeting:
     def lines(self, data: Path, token_file: Path) -> list[str]:
         """For the terminal."""
         assert self.answer is not None
-        not_held = self.answer.get("not_held") or ["nothing: every protection stands"]
+        not_held = self.answer.get("not_held") or ["nothing"]
         return [
             f"Corral {__version__} serves at {self._url}",
             f"  isolation  {self.answer.get('tier') or 'unknown: the keeper has not come up'}",

@@ -1,6 +1,7 @@
 """`corral up`. Everything that can be wrong is found before the first process starts; afterwards three processes run,
 and are started again when they die, until a signal ends all of them."""
 
+import logging
 import os
 import selectors
 import signal
@@ -15,10 +16,13 @@ import msgspec
 from corral import config
 from corral.config import Boot, Settings
 from corral.errors import BadConfiguration
+from corral.observe import logs
 from corral.parent import folder, sockets, token
 from corral.parent.child import Child, Command, become_subreaper, sweep
 from corral.parent.greeting import Greeting
 from corral.parent.view import View, enclosed
+
+log = logging.getLogger("corral.parent.main")
 
 DRAIN_S = 1.0
 """How long the gateway may finish calls at a stop; the whole stop takes at most 3 s."""
@@ -112,6 +116,7 @@ def up(data: Path, flags: Mapping[str, object], environment: Mapping[str, str]) 
     if settings.keeper.isolation == "namespaces" and os.geteuid() != 0:
         raise BadConfiguration("keeper.isolation = namespaces needs root; must be auto or process without it")
     os.umask(0o077)
+    logs.set_up("parent")
     server = Server(data, settings, environment)
     try:
         return Watch(server).run()
@@ -199,8 +204,7 @@ class Watch:
             self._unusable = True
             return
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        again = "starting it again" if pause == 0 else f"starting it again in {pause:g} s"
-        say(f"{child.name} {how}; {again}")
+        log.warning(f"{child.name} {how}, is started again", extra={"pause_s": pause})
         if child.name == "keeper":
             # Its zygotes and instances fell to us. The next keeper knows nothing of them.
             sweep({other.pid for other in self._children.values() if other.pid is not None})
@@ -225,8 +229,3 @@ class Watch:
                 self._wait(min(deadline, time.monotonic() + 0.05))
                 self._reap()
         sweep(set())
-
-
-def say(line: str) -> None:
-    """A line of the parent's own, in the form of the processes' logs."""
-    print(f"{time.strftime('%H:%M:%S')} parent   {line}", file=sys.stderr, flush=True)
