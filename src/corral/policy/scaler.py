@@ -1,0 +1,59 @@
+"""The Scaler seam: how many instances one revision should have."""
+
+import random
+from typing import Protocol
+
+import msgspec
+
+from corral.model import Observation
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What a scaler is made with. One object serves one revision and keeps its own history."""
+
+    idle_s: float
+    """How long an instance stays without need."""
+    cores: int
+    """Of the machine: more starts at once than its processors can carry make all of them slower."""
+    rng: random.Random
+    """Seeded, for rules that draw."""
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scaler is asked about: what stands, and what has just been learnt, if anything."""
+
+    ready: int
+    """Instances that serve, without those already asked back."""
+    starting: int
+    concurrency: int
+    """Calls at once in one instance."""
+    waiting: int = 0
+    """Calls without an instance, by a Want that has just come; 0: none came."""
+    executing: int = 0
+    """Calls with an instance, by the same Want."""
+    oldest_wait_s: float = 0.0
+    second: Observation | None = None
+    """A closed second that has just come in, from one gateway. Silent seconds never come."""
+    joined: bool = False
+    """An instance has just become ready."""
+
+    @property
+    def have(self) -> int:
+        return self.ready + self.starting
+
+
+class Decision(msgspec.Struct, frozen=True):
+    desired: int | None
+    """Instances in all, those starting included; None: no data, change nothing. The Roster keeps it within the
+    revision's min and max."""
+    next_at: float | None
+    """When to ask again though nothing came; None: not before something comes."""
+    why: str
+    """A sentence for people, with the numbers that led here."""
+
+
+class Scaler(Protocol):
+    def decide(self, seen: Situation, now: float) -> Decision:
+        """Asked at each Want, each closed second that was not silent, each instance that became ready, and at the last
+        `next_at`. `now` never goes back."""
+        ...
