@@ -121,9 +121,12 @@ class Fleet:
             self._leave(before, now)
 
     def abandon(self, revision: RevisionId) -> None:
-        """Its deployment failed: it never served."""
-        self._tell_gateways(link.RevisionDrop(revision))
+        """Its deployment failed. It never served, so its instances have no calls to finish."""
         self._leave(revision, self._clock.monotonic())
+        self._tell_gateways(link.RevisionDrop(revision))
+        for instance, running in self._running.items():
+            if running.revision == revision:
+                self._tell_keeper(link.Stop(instance, ExitCause.REMOVED))
 
     def remove(self, key: FunctionKey) -> None:
         """The function was deleted."""

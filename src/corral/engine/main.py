@@ -119,7 +119,13 @@ class Engine:
             server_header=False,
             timeout_graceful_shutdown=1,
         )
-        await _Server(config).serve(sockets=[socket.socket(fileno=self._boot.fds["api"])])
+        server = _Server(config)
+        with socket.socket(fileno=self._boot.fds["api"]) as listener:
+            try:
+                await server.serve(sockets=[listener])
+            finally:
+                # Cancelled, it would leave its connections open.
+                await server.shutdown(sockets=[listener])
 
     def _status(self) -> Mapping[str, Any]:
         return {

@@ -37,6 +37,7 @@ class Peers:
                 pid, uid = credentials(accepted)
                 await loop.connect_accepted_socket(lambda pid=pid, uid=uid: self._make(pid, uid), accepted)  # type: ignore[misc]
         finally:
+            self._listener.close()
             for open_link in list(self._connections):
                 open_link.close()
 
