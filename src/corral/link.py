@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import struct
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import msgspec
 
@@ -321,8 +321,8 @@ class Link(asyncio.Protocol, Generic[Incoming]):
         self.peer: Hello | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no asyncio.Transport, they only behave as one.
+        self._transport = transport = cast(asyncio.Transport, transport)
         # A peer that stops reading must not make us wait: link messages are small and bounded in number.
         transport.set_write_buffer_limits(high=64 * 1024 * 1024)
         self.send(self._hello)
