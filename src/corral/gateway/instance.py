@@ -1,0 +1,184 @@
+"""One instance as the gateway holds it: its connection, and what becomes of its calls when it goes.
+
+It ends in one of three ways: released (idle, given up), lost (the connection broke) or overrun (a call's deadline
+passed in it). Whoever comes first detaches it from its lane; what the connection says afterwards is nobody's."""
+
+import asyncio
+import socket
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from corral.contract.frame import Connection, FailedBody, ReadyBody
+from corral.errors import CorralError, InstanceLost, LoadFailed, Unavailable
+from corral.gateway.call import Call
+from corral.link import Dropped, Failed, Gone, Ready
+from corral.model import ExitCause, InstanceId
+
+if TYPE_CHECKING:
+    from corral.gateway.lane import Lane
+
+GRACE_S = 5.0
+"""What the other calls of an instance get when one call's deadline passed in it."""
+CAUSE_WAIT_S = 0.2
+"""How long a lost instance's calls wait for the keeper to say why it ended."""
+CONNECT_S = 10.0
+"""How long an assigned instance's socket may refuse before it counts as lost."""
+BLOCK_S = 1.0
+"""After a load failure, until the engine's own block arrives."""
+
+
+class Instance:
+    """See the module. `fresh`: it was only starting when it came, and this gateway sees its READY first."""
+
+    def __init__(self, instance: InstanceId, lane: "Lane", address: str, fresh: bool) -> None:
+        self.id = instance
+        self.lane = lane
+        self.address = address
+        self.fresh = fresh
+        self.assigned_at = monotonic()
+        self.ready_at = 0.0
+        """Monotonic moment of its READY; 0.0: not yet."""
+        self.connection = Connection(self)
+        self.gone: Gone | None = None
+        self._attached = True
+        self._overrun_by: Call | None = None
+        self._grace: asyncio.TimerHandle | None = None
+        self._bereaved: list[Call] = []
+        self._code: bytes | None = None
+        self._connecting: asyncio.Task[None] | None = None
+
+    def connect(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Owned here: cancelled when the instance is detached."""
+        self._connecting = loop.create_task(self._connect(loop), name=f"connect {self.id}")
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop) -> None:
+        path = self.address.removeprefix("unix:")
+        delay = 0.001
+        until = monotonic() + CONNECT_S
+        while monotonic() < until:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            try:
+                # A unix socket that listens is connected at once; a full backlog (EAGAIN) is tried again as well.
+                sock.connect(path)
+                await loop.create_unix_connection(lambda: self.connection, sock=sock)
+                return
+            except OSError:
+                sock.close()
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 0.05)
+        self.lost("")
+
+    # -- what the instance says (contract.frame.Holder) -----------------------------------------------------
+
+    def said_hello(self, in_flight: int) -> None:
+        if self._attached and not self.fresh:
+            self.lane.joined(self, in_flight)
+
+    def said_code(self, code: bytes) -> None:
+        self._code = code
+
+    def said_ready(self, ready: ReadyBody) -> None:
+        if not self._attached:
+            return
+        self.ready_at = monotonic()
+        stamps = {**ready.stamps, "ready": self.ready_at}
+        message = Ready(self.id, ready.style, ready.is_async, ready.concurrency, stamps, self._code)
+        self._code = None
+        self.lane.ready(self, message)
+
+    def said_failed(self, failed: FailedBody) -> None:
+        if not self._attached:
+            return
+        self.lane.tell(Failed(self.id, failed.error, failed.traceback))
+        fault = LoadFailed(failed.error, traceback=failed.traceback)
+        self._detach()
+        self.lane.load_failed(self, fault, monotonic() + BLOCK_S)
+        self.connection.close()
+
+    def freed(self) -> None:
+        if self._attached:
+            self.lane.freed(self)
+
+    def exhausted(self) -> None:
+        self.lane.retire(self)
+
+    def lost(self, why: str) -> None:
+        if not self._attached:
+            return
+        self._detach()
+        self.lane.tell(Dropped(self.id))
+        if why:
+            self.lane.condemn(self.id)
+        self.lane.lost(self)
+
+    # -- how it ends ----------------------------------------------------------------------------------------
+
+    def release(self) -> None:
+        """Idle and given up."""
+        self._detach()
+        self.connection.close()
+
+    def overrun(self, call: Call) -> None:
+        """This call's deadline passed in it: no new calls; the others get GRACE_S more."""
+        if not self._attached or self._overrun_by is not None:
+            return
+        self._overrun_by = call
+        self.lane.retire(self)
+        if not self._attached:
+            return
+        if self.connection.in_flight <= 1:
+            self._kill()
+        else:
+            self._grace = asyncio.get_running_loop().call_later(GRACE_S, self._kill)
+
+    def _kill(self) -> None:
+        if not self._attached:
+            return
+        self._detach()
+        self.lane.condemn(self.id)
+        self.gone = Gone(self.id, ExitCause.TIMEOUT, "instance ended by another call")
+        self.lane.lost(self)
+        self.connection.close()
+
+    def ended(self, gone: Gone) -> None:
+        """The keeper says it ended."""
+        self.gone = gone
+        for call in self._bereaved:
+            call.refuse(self._fault())
+        self._bereaved.clear()
+        if self._attached:
+            # What it wrote before its end may still be in the socket: the end of file comes right behind it.
+            asyncio.get_running_loop().call_later(0.05, self.lost, "")
+
+    def bereave(self, call: Call) -> None:
+        """The call ends with this instance: told at once why, or as soon as the keeper says so."""
+        if self.gone is not None:
+            call.refuse(self._fault())
+            return
+        if not self._bereaved:
+            asyncio.get_running_loop().call_later(CAUSE_WAIT_S, self._give_up_waiting)
+        self._bereaved.append(call)
+
+    def _give_up_waiting(self) -> None:
+        self.lane.forget_lost(self)
+        for call in self._bereaved:
+            call.refuse(self._fault())
+        self._bereaved.clear()
+
+    def _fault(self) -> CorralError:
+        gone = self.gone
+        if gone is None:
+            return InstanceLost("the instance ended while it held the call")
+        if gone.cause is ExitCause.LOAD_FAILED:
+            return LoadFailed(gone.detail)
+        if gone.cause is ExitCause.START_FAILED:
+            return Unavailable(gone.detail)
+        return InstanceLost(f"the instance ended while it held the call: {gone.detail or gone.cause.value}")
+
+    def _detach(self) -> None:
+        self._attached = False
+        if self._connecting is not None and not self._connecting.done():
+            self._connecting.cancel()
+        if self._grace is not None:
+            self._grace.cancel()

@@ -1,0 +1,287 @@
+"""One revision in this gateway: its pool, its calls in order of arrival, its instances.
+
+All calls of a revision have the same timeout, so their order of arrival is the order of their deadlines: the table of
+calls is the deadline queue, and a call costs the deadline nothing but its row (see Activator)."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from corral.errors import CallTimeout, CorralError, LoadFailed, NotFound
+from corral.gateway.call import Call
+from corral.gateway.http import ResponseHeads
+from corral.gateway.instance import Instance
+from corral.gateway.stats import FunctionStats
+from corral.link import Message, Ready, Released, Want
+from corral.model import STAMPS, CallId, InstanceId, Revision
+from corral.pool import Action, Dispatch, Limits, Orphan, Outcome, Pool, Refuse
+from corral.pool import Released as PoolReleased
+from corral.pool import Want as PoolWant
+
+if TYPE_CHECKING:
+    from corral.gateway.activator import Activator
+
+
+class Lane:
+    """See the module. Made at RoutePut with all that a call looks up."""
+
+    def __init__(
+        self, revision: Revision, activator: "Activator", stats: FunctionStats, tell: Callable[[Message], None]
+    ) -> None:
+        self.activator = activator
+        self.stats = stats
+        self.tell = tell
+        self.heads: ResponseHeads = activator.heads
+        self.window = activator.window
+        self.calls: dict[CallId, Call] = {}
+        self.instances: dict[InstanceId, Instance] = {}
+        self.active = False
+        """Whether it is among those that are observed each second."""
+        self.armed = False
+        """Whether the activator's deadline heap has an entry for it."""
+        self.closing = False
+        """No call comes any more: superseded or removed. Known until its last call and instance are gone."""
+        self._tick: asyncio.TimerHandle | None = None
+        self._tick_at = 0.0
+        self._take(revision)
+        self.pool = Pool(revision.id, self._limits)
+
+    def _take(self, revision: Revision) -> None:
+        spec = revision.spec
+        self.revision = revision
+        self.id = revision.id
+        self.key = revision.key
+        self.namespace = revision.namespace
+        self.private = spec.private
+        self.timeout_s = spec.timeout_s
+        self.hold_s = min(spec.hold_s, spec.timeout_s)
+        self.body_max = int(spec.body_max_mib * 1024 * 1024)
+        self._limits = Limits(concurrency=revision.concurrency, queue=spec.queue)
+
+    def configure(self, revision: Revision) -> None:
+        """New facts of the same revision."""
+        self._take(revision)
+        self._carry_out(self.pool.configure(self._limits, monotonic()))
+
+    # -- calls ----------------------------------------------------------------------------------------------
+
+    def offer(self, call: Call, front: bool = False) -> None:
+        self.calls[call.id] = call
+        if not self.active:
+            self.activator.observe(self)
+        if not self.armed:
+            self.activator.watch(self, call.deadline)
+        arrived = call.arrived
+        self._carry_out(self.pool.offer(call.id, monotonic() if front else arrived, arrived + self.hold_s, front))
+
+    def over(self, call: Call, now: float, failed: bool = False) -> None:
+        """The instance said LAST."""
+        if self.calls.pop(call.id, None) is None:
+            outcome = Outcome.FAILED  # its deadline passed before
+        elif failed:
+            outcome = Outcome.FAILED
+        elif call.status == 200:
+            outcome = Outcome.OK
+        else:
+            outcome = Outcome.OTHER if call.status else Outcome.CANCELLED
+        actions = self.pool.done(call.id, outcome, now)
+        if actions:
+            self._carry_out(actions)
+        if self.closing:
+            self.activator.sweep(self)
+
+    def abandon(self, call: Call) -> None:
+        """The client left. A call that an instance has stays here until the instance is through with it."""
+        self.stats.left(call.began)
+        self._carry_out(self.pool.cancel(call.id, monotonic()))
+        if call.number:
+            call.cancel()
+        else:
+            self.calls.pop(call.id, None)
+
+    def count(self, call: Call, status: int, now: float = 0.0) -> None:
+        """The client was told `status`."""
+        self.stats.told(status, (now or monotonic()) - call.arrived)
+
+    def expire(self, now: float) -> float | None:
+        """End the calls whose deadline passed; the next deadline, or None without calls."""
+        while self.calls:
+            call = next(iter(self.calls.values()))
+            if call.deadline > now:
+                return call.deadline
+            del self.calls[call.id]
+            instance = call.instance
+            where = "did not answer" if call.number else "got no instance"
+            call.refuse(CallTimeout(f"the function {where} within its timeout of {self.timeout_s:g} s"))
+            self._carry_out(self.pool.cancel(call.id, now))
+            if instance is not None:
+                call.cancel()
+                instance.overrun(call)
+        return None
+
+    def waiting(self) -> list[Call]:
+        return [call for call in self.calls.values() if not call.number]
+
+    def move_waiting(self, successor: "Lane") -> None:
+        """Held calls go to the revision that serves now."""
+        now = monotonic()
+        for call in self.waiting():
+            del self.calls[call.id]
+            self._carry_out(self.pool.cancel(call.id, now))
+            call.lane = successor
+            call.deadline = call.arrived + successor.timeout_s
+            successor.place(call)
+            successor.offer(call)
+
+    def refuse_waiting(self, fault: CorralError) -> None:
+        now = monotonic()
+        for call in self.waiting():
+            del self.calls[call.id]
+            self._carry_out(self.pool.cancel(call.id, now))
+            call.refuse(fault)
+
+    def close(self) -> None:
+        if self._tick is not None:
+            self._tick.cancel()
+
+    def drop(self) -> None:
+        """The function is gone."""
+        self.closing = True
+        self.refuse_waiting(NotFound(f"function {self.key} was deleted"))
+
+    # -- instances ------------------------------------------------------------------------------------------
+
+    def assign(self, instance: Instance) -> None:
+        self.instances[instance.id] = instance
+        if instance.fresh:
+            self._carry_out(self.pool.joined(instance.id, monotonic()))
+
+    def joined(self, instance: Instance, in_flight: int) -> None:
+        self._carry_out(self.pool.joined(instance.id, monotonic(), in_flight))
+
+    def freed(self, instance: Instance) -> None:
+        self._carry_out(self.pool.freed(instance.id, monotonic()))
+
+    def ready(self, instance: Instance, message: Ready) -> None:
+        stamps = message.stamps
+        if instance.fresh:
+            self.stats.started({name: stamps[name] for name in STAMPS if name in stamps})
+        self.tell(message)
+        if message.concurrency != self._limits.concurrency:
+            self._limits = Limits(concurrency=message.concurrency, queue=self._limits.queue)
+            self._carry_out(self.pool.configure(self._limits, monotonic()))
+
+    def retire(self, instance: Instance) -> None:
+        self._carry_out(self.pool.retire(instance.id, monotonic()))
+
+    def release(self, count: int) -> None:
+        self._carry_out(self.pool.release(count, monotonic()))
+
+    def lost(self, instance: Instance) -> None:
+        """Its calls that were not begun are offered again, the others end with it."""
+        self._drop_instance(instance)
+        orphans = self.pool.lost(instance.id, monotonic())
+        self._carry_out([action for action in orphans if type(action) is not Orphan])
+        # In the pool's order: the oldest is put in front last.
+        for action in orphans:
+            if type(action) is not Orphan:
+                continue
+            call = self.calls.pop(action.call, None)
+            if call is None or call.answer is None:
+                continue
+            if call.take_back():
+                self.place(call)
+                self.offer(call, front=True)
+            else:
+                instance.bereave(call)
+                self.activator.remember_lost(instance)
+        if self.closing:
+            self.activator.sweep(self)
+
+    def load_failed(self, instance: Instance, fault: LoadFailed, until: float) -> None:
+        """The code could not be loaded: its calls, and held ones where nothing else serves, are told at once."""
+        self._drop_instance(instance)
+        serves = any(other.ready_at for other in self.instances.values())
+        for action in self.pool.lost(instance.id, monotonic()):
+            if type(action) is not Orphan:
+                self._carry_out((action,))
+            elif (call := self.calls.pop(action.call, None)) is not None:
+                if serves and call.answer is not None and call.take_back():
+                    self.place(call)
+                    self.offer(call, front=True)
+                else:
+                    call.refuse(fault)
+        self.block(fault, until)
+        if self.closing:
+            self.activator.sweep(self)
+
+    def place(self, call: Call) -> None:
+        """Put a call that is not the newest where it belongs: the table stays in order of deadlines."""
+        later = {key: other for key, other in self.calls.items() if other.deadline > call.deadline}
+        for key in later:
+            del self.calls[key]
+        self.calls[call.id] = call
+        self.calls.update(later)
+        self.activator.watch(self, call.deadline)
+
+    def block(self, fault: CorralError | None, until: float) -> None:
+        self._carry_out(self.pool.block(fault, until, monotonic()))
+
+    def condemn(self, instance: InstanceId) -> None:
+        self.activator.condemn(instance)
+
+    def forget_lost(self, instance: Instance) -> None:
+        self.activator.forget_lost(instance)
+
+    def _drop_instance(self, instance: Instance) -> None:
+        self.instances.pop(instance.id, None)
+        self.activator.instances.pop(instance.id, None)
+
+    # -- the pool's actions ---------------------------------------------------------------------------------
+
+    def _carry_out(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            if type(action) is Dispatch:
+                self.calls[action.call].send_to(self.instances[action.instance], monotonic())
+            else:
+                self._carry_out_seldom(action)
+
+    def _carry_out_seldom(self, action: Action) -> None:
+        if isinstance(action, PoolWant):
+            self.want(action)
+        elif isinstance(action, Refuse):
+            call = self.calls.pop(action.call, None)
+            if call is not None:
+                call.refuse(action.fault)
+        elif isinstance(action, PoolReleased):
+            instance = self.instances.get(action.instance)
+            if instance is not None:
+                self._drop_instance(instance)
+                instance.release()
+                self.tell(Released(instance.id))
+                if self.closing:
+                    self.activator.sweep(self)
+        self._arm()
+
+    def want(self, want: PoolWant) -> None:
+        waited = monotonic() - want.oldest_wait_s
+        self.tell(Want(self.id, want.waiting, want.executing, want.oldest_wait_s, waited))
+
+    def _arm(self) -> None:
+        """The pool's own timer: hold limits and pending Wants. An early firing does no harm, so it is only ever
+        brought forward."""
+        next_at = self.pool.next_at
+        if next_at is None:
+            return
+        if self._tick is not None:
+            if self._tick_at <= next_at:
+                return
+            self._tick.cancel()
+        self._tick_at = next_at
+        self._tick = asyncio.get_running_loop().call_later(max(next_at - monotonic(), 0.0005), self._ticked)
+
+    def _ticked(self) -> None:
+        self._tick = None
+        self._carry_out(self.pool.tick(monotonic()))
+        self._arm()

@@ -1,0 +1,87 @@
+"""What the gateway counts, per function, and its part of /metrics."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from corral.model import FunctionKey
+from corral.observe import metrics
+from corral.observe.metrics import LATENCY_S, START_S
+
+_CLASSES = ("1xx", "1xx", "2xx", "3xx", "4xx", "5xx")
+"""By status // 100."""
+
+
+class FunctionStats:
+    """One function's children, looked up once: a call touches attributes only."""
+
+    def __init__(self, stats: "Stats", namespace: str, name: str) -> None:
+        of = (namespace, name)
+        self._by_class = [stats.calls.labels(*of, status) for status in _CLASSES]
+        self._left = stats.calls.labels(*of, "left")
+        self._latency = stats.latency.labels(*of)
+        self._starts = stats.starts.labels(*of)
+        self._whole = stats.cold.labels("whole")
+        self._parts = stats.cold
+
+    def told(self, status: int, seconds: float) -> None:
+        self._by_class[status // 100].value += 1
+        self._latency.observe(seconds)
+
+    def left(self, begun: bool) -> None:
+        """A client left before its answer was complete."""
+        self._left.value += 1
+
+    def started(self, stamps: Mapping[str, float]) -> None:
+        """A cold start is over: `stamps` in the order of model.STAMPS, those there are."""
+        self._starts.value += 1
+        for (_, before), (name, at) in pairwise(stamps.items()):
+            self._parts.labels(name).observe(max(at - before, 0.0))
+        if "ready" in stamps:
+            self._whole.observe(max(stamps["ready"] - min(stamps.values()), 0.0))
+
+
+class Stats:
+    """The gateway's families."""
+
+    def __init__(self) -> None:
+        of = ("namespace", "function")
+        self.calls = metrics.counters(
+            "corral_calls_total", "Calls ended, by function and class of status; left: the client went away.",
+            *of, "status",
+        )  # fmt: skip
+        self.latency = metrics.histograms(
+            "corral_call_duration_seconds", "From a call's head to its last byte.", LATENCY_S, *of
+        )
+        self.starts = metrics.counters("corral_cold_starts_total", "Fresh instances that became ready.", *of)
+        self.cold = metrics.histograms(
+            "corral_cold_start_seconds",
+            "Cold starts, whole and by part: until decided, received, forked, dressed, loaded, ready.",
+            START_S,
+            "part",
+        )
+        self.cold.labels("whole")
+        self.queue = metrics.gauges("corral_calls_waiting", "Calls that wait for an instance.")
+        self.in_flight = metrics.gauges("corral_calls_in_flight", "Calls that have arrived and are not over.")
+        self.instances = metrics.gauges("corral_gateway_instances", "Instances this gateway holds.")
+        self.connections = metrics.gauges("corral_connections", "Open client connections.")
+        self.refused = metrics.counters(
+            "corral_requests_refused_total", "Requests refused by HTTP's own rules.", "code"
+        )
+        self._functions: dict[FunctionKey, FunctionStats] = {}
+
+    def of(self, key: FunctionKey) -> FunctionStats:
+        found = self._functions.get(key)
+        if found is None:
+            found = self._functions[key] = FunctionStats(self, *key.split("/", 1))
+        return found
+
+    def forget(self, key: FunctionKey) -> None:
+        """The function was deleted: its series end, so that deployments over years do not fill the page."""
+        if self._functions.pop(key, None) is not None:
+            for family in (self.calls, self.latency, self.starts):
+                family.forget(*key.split("/", 1))
+
+    def text(self) -> str:
+        of_functions = (self.calls, self.latency, self.starts, self.cold)
+        of_all = (self.queue, self.in_flight, self.instances, self.connections, self.refused)
+        return metrics.text(of_functions + of_all)
