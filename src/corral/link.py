@@ -32,7 +32,7 @@ class Message(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     """Base of all messages; the tag is the class name."""
 
 
-class Hello(Message):
+class Hello(Message, frozen=True):
     """First on every connection, both ways."""
 
     role: str
@@ -45,13 +45,13 @@ class Hello(Message):
 # -- gateway -> engine --------------------------------------------------------------------------------------
 
 
-class Holding(Message):
+class Holding(Message, frozen=True):
     """After a connect: the instances this gateway holds, by revision. Also what calls wait: `Want`s follow."""
 
     instances: dict[RevisionId, list[InstanceId]]
 
 
-class Want(Message):
+class Want(Message, frozen=True):
     """Calls wait and nothing is free. Edge-triggered: at the first waiting call, then at most every 10 ms while
     the shortfall grows."""
 
@@ -63,13 +63,13 @@ class Want(Message):
     """Monotonic moment at which the oldest waiting call arrived."""
 
 
-class Observed(Message):
+class Observed(Message, frozen=True):
     """One closed second. Silent seconds are not sent."""
 
     observations: dict[RevisionId, Observation]
 
 
-class Ready(Message):
+class Ready(Message, frozen=True):
     """The instance loaded its code and serves."""
 
     instance: InstanceId
@@ -81,7 +81,7 @@ class Ready(Message):
     """The marshalled entry module, sent on the first load so that later starts need not compile it."""
 
 
-class Failed(Message):
+class Failed(Message, frozen=True):
     """The instance could not load the code; the process is ending."""
 
     instance: InstanceId
@@ -90,19 +90,19 @@ class Failed(Message):
     traceback: str
 
 
-class Released(Message):
+class Released(Message, frozen=True):
     """The gateway gave the instance up: it is idle and no call will be sent to it."""
 
     instance: InstanceId
 
 
-class Overrun(Message):
+class Overrun(Message, frozen=True):
     """A call's timeout passed in this instance, and the grace for its other calls too: kill it."""
 
     instance: InstanceId
 
 
-class Dropped(Message):
+class Dropped(Message, frozen=True):
     """The gateway's connection to the instance broke."""
 
     instance: InstanceId
@@ -111,7 +111,7 @@ class Dropped(Message):
 # -- engine -> gateway --------------------------------------------------------------------------------------
 
 
-class RoutePut(Message):
+class RoutePut(Message, frozen=True):
     """A revision, with what the gateway looks up for each call. Keyed by its id; again for a known one: new facts.
     `serving`: calls to the function go to it from now on, held ones as well; the revision that served before is
     known no longer once its executing calls have ended. Not serving: known, so that instances can be assigned to it
@@ -121,19 +121,19 @@ class RoutePut(Message):
     serving: bool = True
 
 
-class RevisionDrop(Message):
+class RevisionDrop(Message, frozen=True):
     """A revision that never served is given up: its deployment failed. Its instances are ended."""
 
     revision: RevisionId
 
 
-class RouteDrop(Message):
+class RouteDrop(Message, frozen=True):
     """The function is gone: new calls get 404, held ones too; those executing go on."""
 
     key: FunctionKey
 
 
-class TokenPut(Message):
+class TokenPut(Message, frozen=True):
     """The rights behind one token, by the token's SHA-256 (hex). `namespaces` holds names or `*`.
     `invoke` = False removes it."""
 
@@ -142,11 +142,11 @@ class TokenPut(Message):
     invoke: bool
 
 
-class Synced(Message):
+class Synced(Message, frozen=True):
     """The whole state was sent: routes and tokens not among it are gone."""
 
 
-class Assign(Message):
+class Assign(Message, frozen=True):
     """This instance is yours. `fresh`: it is only starting; send calls at once, they wait in its socket."""
 
     instance: InstanceId
@@ -156,20 +156,20 @@ class Assign(Message):
     fresh: bool
 
 
-class Release(Message):
+class Release(Message, frozen=True):
     """Give up n instances of the revision: idle ones, the longest idle first. Fewer idle: fewer released now."""
 
     revision: RevisionId
     count: int
 
 
-class Retire(Message):
+class Retire(Message, frozen=True):
     """Send no new call to this instance; `Released` when its last call has ended."""
 
     instance: InstanceId
 
 
-class Gone(Message):
+class Gone(Message, frozen=True):
     """The instance ended. Its calls that were not begun are held again, the others end with this cause."""
 
     instance: InstanceId
@@ -178,7 +178,7 @@ class Gone(Message):
     """A sentence for the caller, without the function's data."""
 
 
-class Block(Message):
+class Block(Message, frozen=True):
     """No instance can be started until `until` (monotonic): held and new calls without an instance get this.
     An empty `error` lifts the block."""
 
@@ -192,7 +192,7 @@ class Block(Message):
 # -- engine -> keeper ---------------------------------------------------------------------------------------
 
 
-class Start(Message):
+class Start(Message, frozen=True):
     """Start an instance of `revision` in `slot` (None: in any)."""
 
     instance: InstanceId
@@ -203,21 +203,21 @@ class Start(Message):
     stamps: dict[str, float]
 
 
-class Stop(Message):
+class Stop(Message, frozen=True):
     """End the instance now. It has no calls, or they are lost. Unknown ones are answered with Exited as well."""
 
     instance: InstanceId
     cause: ExitCause
 
 
-class Follow(Message):
+class Follow(Message, frozen=True):
     """Whether somebody reads this function's log live: LogGrew is sent while so."""
 
     key: FunctionKey
     on: bool
 
 
-class Forget(Message):
+class Forget(Message, frozen=True):
     """The function was deleted: remove its log."""
 
     key: FunctionKey
@@ -226,7 +226,7 @@ class Forget(Message):
 # -- keeper -> engine ---------------------------------------------------------------------------------------
 
 
-class Inventory(Message):
+class Inventory(Message, frozen=True):
     """After a connect: what runs, and what this keeper is."""
 
     instances: dict[InstanceId, RevisionId]
@@ -239,14 +239,14 @@ class Inventory(Message):
     """Runtime name -> interpreter version, of those probed so far."""
 
 
-class SlotReady(Message):
+class SlotReady(Message, frozen=True):
     """A slot was prepared: its socket listens at `address`. Each is used once."""
 
     slot: SlotId
     address: str
 
 
-class Started(Message):
+class Started(Message, frozen=True):
     """The child was forked. `address` as the slot's, for a Start without a slot."""
 
     instance: InstanceId
@@ -254,7 +254,7 @@ class Started(Message):
     address: str
 
 
-class Exited(Message):
+class Exited(Message, frozen=True):
     """The instance ended or could not be started, and everything of it is gone."""
 
     instance: InstanceId
@@ -265,23 +265,23 @@ class Exited(Message):
     memory_peak_mib: float = 0.0
 
 
-class Used(Message):
+class Used(Message, frozen=True):
     """Once a second while anything runs: instance -> (cpu seconds in all, memory in MiB now)."""
 
     instances: dict[InstanceId, tuple[float, float]]
 
 
-class ZygoteUp(Message):
+class ZygoteUp(Message, frozen=True):
     runtime: str
     pid: int
 
 
-class ZygoteDown(Message):
+class ZygoteDown(Message, frozen=True):
     runtime: str
     detail: str
 
 
-class LogGrew(Message):
+class LogGrew(Message, frozen=True):
     """The log of this followed function has new lines on disk. At most every 50 ms."""
 
     key: FunctionKey
@@ -313,7 +313,7 @@ class Link(asyncio.Protocol, Generic[Incoming]):
         receive: "Callable[[Link[Incoming], Incoming], None]",
         closed: "Callable[[Link[Incoming]], None]",
     ) -> None:
-        self._decoder: msgspec.msgpack.Decoder[Incoming | Hello] = msgspec.msgpack.Decoder(types)  # type: ignore[call-overload]
+        self._decoder: msgspec.msgpack.Decoder[Incoming | Hello] = msgspec.msgpack.Decoder(cast(type[Incoming | Hello], types))
         self._hello = hello
         self._opened, self._receive, self._closed = opened, receive, closed
         self._buffer = bytearray()
