@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from corral.errors import SandboxFailed
-from corral.model import ExitCause, InstanceId, SlotId
+from corral.model import ExitCause, InstanceId, Revision, SlotId
 from corral.ports import Exit, Launch, SandboxEvents
 from corral.sandbox import processes, syscalls
 from corral.sandbox.cgroups import Group, Limits, Toll
@@ -37,6 +37,10 @@ class Tier(Protocol):
 
     def sweep(self) -> int:
         """Remove what an earlier keeper left under our name. Blocks until it is gone."""
+        ...
+
+    def user_of(self, revision: Revision) -> int | None:
+        """Whom its instances run as; None: as we do."""
         ...
 
     def make_slot(self, slot: SlotId) -> Slot:
@@ -122,6 +126,10 @@ class ForkingSandbox:
         self._slots[slot] = made
         return made.address
 
+    def user_of(self, revision: Revision) -> int | None:
+        """Whom its instances run as; None: as we do."""
+        return self._tier.user_of(revision)
+
     # -- starting ---------------------------------------------------------------------------------------------
 
     def warm(self, runtime: str = DEFAULT) -> None:
@@ -168,12 +176,13 @@ class ForkingSandbox:
     def _plan(self, running: Running) -> dict[str, Any]:
         launch = running.launch
         revision, spec = launch.revision, launch.revision.spec
+        user = self._tier.user_of(revision)
         is_limited = running.slot.group.is_limiting
         memory_bytes = spec.memory_mib * 1024 * 1024
         return {
             "isolated": self._tier.is_isolated,
-            "uid": revision.uid if self._tier.is_isolated else None,
-            "gid": revision.uid if self._tier.is_isolated else None,
+            "uid": user,
+            "gid": user,
             "hostname": revision.name,
             "memory_bytes": memory_bytes,
             "nofile": FILES_MAX,

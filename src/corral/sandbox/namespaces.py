@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corral.config import Boot
-from corral.model import FunctionSpec, SlotId
+from corral.model import FunctionSpec, Revision, SlotId
 from corral.sandbox import mounts, network, processes, syscalls
 from corral.sandbox.cgroups import Group, Limits, open_groups
 from corral.sandbox.interpreters import Interpreter
@@ -37,6 +37,9 @@ class NamespaceTier:
     def sweep(self) -> int:
         processes.kill_marked(self._mark)
         return self._groups.sweep()
+
+    def user_of(self, revision: Revision) -> int | None:
+        return revision.uid
 
     def make_slot(self, slot: SlotId) -> Slot:
         group = self._groups.make(slot, self._usual)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corral.config import Boot
-from corral.model import SlotId
+from corral.model import Revision, SlotId
 from corral.sandbox import processes
 from corral.sandbox.cgroups import Group, NoGroup
 from corral.sandbox.interpreters import Interpreter
@@ -20,12 +20,21 @@ class ProcessTier:
     def __init__(self, boot: Boot) -> None:
         self._sockets = Path(boot.run) / "i"
         self._mark = boot.name
+        self._gateway: int | None = None
+        self._user: int | None = None
+        if os.geteuid() == 0:
+            # Root without namespaces: functions are the engine's user, who owns their code, and never root.
+            self._gateway = boot.settings.keeper.uid_base
+            self._user = self._gateway + 1
 
     def sweep(self) -> int:
         return processes.kill_marked(self._mark)
 
+    def user_of(self, revision: Revision) -> int | None:
+        return self._user
+
     def make_slot(self, slot: SlotId) -> Slot:
-        return Slot(slot, str(self._sockets / f"{slot}.sock"), NoGroup(), None)
+        return Slot(slot, str(self._sockets / f"{slot}.sock"), NoGroup(), self._gateway)
 
     def zygote_command(self, interpreter: Interpreter, fd: int) -> tuple[Sequence[str], Sequence[int]]:
         return [interpreter.path, "-I", "-S", str(RUNTIMES / "python/zygote.py"), str(fd)], []

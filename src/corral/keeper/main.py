@@ -1,0 +1,308 @@
+"""The keeper: the node agent, and the only process with root. `python -m corral.keeper.main`.
+
+It does what the engine says and reports what happens. It parses nothing from outside but link messages, and believes
+those only as far as it must: the engine is another, unprivileged user."""
+
+import asyncio
+import collections
+import contextlib
+import gc
+import logging
+import os
+import secrets
+import signal
+import sys
+import time
+from pathlib import Path
+
+from corral import config
+from corral.clock import SystemClock
+from corral.config import Boot
+from corral.keeper.logs import Logs
+from corral.keeper.stock import Stock
+from corral.link import (
+    Exited,
+    Follow,
+    Forget,
+    FromKeeper,
+    Hello,
+    Inventory,
+    Link,
+    LogGrew,
+    SlotReady,
+    Start,
+    Started,
+    Stop,
+    ToKeeper,
+    Used,
+    ZygoteDown,
+    ZygoteUp,
+    keep_connected,
+)
+from corral.model import (
+    DNS_LABEL,
+    ExitCause,
+    FunctionKey,
+    InstanceId,
+    Revision,
+    SlotId,
+    code_name,
+    spec_problems,
+)
+from corral.observe import logs as own_logs
+from corral.ports import Exit, Launch
+from corral.sandbox import open_sandbox, syscalls
+from corral.sandbox.probe import Host, probe
+
+OWN_USERS = 2
+"""Gateway and engine: the first users of the range."""
+USAGE_EVERY_S = 1.0
+UNSENT_MAX = 10_000
+"""Ends remembered while the engine is away. Beyond it the Inventory still tells that they ended, not why."""
+NORMAL = (ExitCause.STOPPED, ExitCause.REMOVED, ExitCause.KEEPER_LOST)
+
+log = logging.getLogger("corral.keeper")
+
+
+class Keeper:
+    def __init__(self, boot: Boot, host: Host) -> None:
+        settings = boot.settings.keeper
+        self._boot = boot
+        self._host = host
+        self._tier = host.tier(settings.isolation)
+        self._id = secrets.token_hex(4)
+        self._clock = SystemClock()
+        self._link: Link[ToKeeper] | None = None
+        self._lost = asyncio.Event()
+        self._running: dict[InstanceId, Revision] = {}
+        self._addresses: dict[InstanceId, str] = {}
+        self._unsent: collections.deque[Exited] = collections.deque(maxlen=UNSENT_MAX)
+        self._sandbox = open_sandbox(self._tier, boot, self)
+        self._stock = Stock(self._sandbox, settings.slots, self._id, self._announce)
+        reader_gid = settings.uid_base + 1 if host.is_root else None
+        self._logs = Logs(Path(boot.data), Path(boot.run), settings, reader_gid, self._log_grew, self._clock)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._sandbox.warm()
+        try:
+            async with asyncio.TaskGroup() as services:
+                services.create_task(self._stock.run(), name="slots")
+                services.create_task(self._logs.run(), name="logs")
+                services.create_task(self._measure(), name="usage")
+                services.create_task(
+                    keep_connected(f"{self._boot.run}/link.sock", self._make_link, self._lost), name="link"
+                )
+        finally:
+            await self._sandbox.close()
+
+    async def _measure(self) -> None:
+        while True:
+            await asyncio.sleep(USAGE_EVERY_S)
+            if self._running:
+                # Elsewhere: two files for each instance would hold up a start by milliseconds.
+                used = await asyncio.to_thread(self._sandbox.usage)
+                self._send(Used(instances=used))
+
+    # -- the engine -------------------------------------------------------------------------------------------
+
+    def _make_link(self) -> Link[ToKeeper]:
+        hello = Hello(role="keeper", id=self._id)
+        return Link(ToKeeper, hello=hello, opened=self._opened, receive=self._receive, closed=self._closed)
+
+    def _opened(self, link: Link[ToKeeper], hello: Hello) -> None:
+        self._link = link
+        log.info("engine connected", extra={"engine": hello.id})
+        self._send(
+            Inventory(
+                instances={instance: revision.id for instance, revision in self._running.items()},
+                addresses=dict(self._addresses),
+                tier=self._tier,
+                not_held=self._host.not_held(self._tier),
+                runtimes=dict(self._sandbox.runtimes),
+            )
+        )
+        while self._unsent:
+            self._send(self._unsent.popleft())
+        for slot, address in self._stock.ready.items():
+            self._send(SlotReady(slot=slot, address=address))
+
+    def _closed(self, link: Link[ToKeeper]) -> None:
+        if self._link is link:
+            self._link = None
+            log.info("engine gone; instances go on")
+        self._lost.set()
+
+    def _send(self, message: FromKeeper) -> None:
+        if self._link is not None and self._link.is_open:
+            self._link.send(message)
+        elif isinstance(message, Exited):
+            self._unsent.append(message)
+
+    def _receive(self, link: Link[ToKeeper], message: ToKeeper) -> None:
+        match message:
+            case Start():
+                self._start(message)
+            case Stop(instance, cause):
+                self._stop(instance, cause)
+            case Follow(key, on):
+                self._logs.follow(key, on)
+            case Forget(key):
+                if _is_key(key):
+                    self._logs.forget(key)
+
+    # -- instances --------------------------------------------------------------------------------------------
+
+    def _start(self, start: Start) -> None:
+        received = time.monotonic()
+        revision = start.revision
+        problem = self._problem(start)
+        if problem is not None:
+            self._send(Exited(instance=start.instance, cause=ExitCause.START_FAILED, detail=problem))
+            return
+        self._running[start.instance] = revision
+
+        def go(slot: SlotId | None, address: str) -> None:
+            if start.instance not in self._running:
+                return  # stopped while it waited for a slot
+            if slot is None:
+                self.ended(Exit(instance=start.instance, cause=ExitCause.START_FAILED, detail=address))
+                return
+            self._launch(start, slot, address, received)
+
+        if start.slot is None:
+            self._stock.order(go)
+            return
+        found = self._stock.take(start.slot)
+        go(start.slot if found else None, found or f"slot {start.slot} is not there")
+
+    def _launch(self, start: Start, slot: SlotId, address: str, received: float) -> None:
+        revision = start.revision
+        self._addresses[start.instance] = address
+        data = self._boot.data
+        self._sandbox.start(
+            Launch(
+                instance=start.instance,
+                slot=slot,
+                revision=revision,
+                package=f"{data}/packages/{revision.namespace}/{revision.package}",
+                code=f"{data}/code/{code_name(revision.id)}" if start.code else None,
+                log_fd=self._logs.open(start.instance, revision.key, self._sandbox.user_of(revision)),
+                stamps={**start.stamps, "received": received},
+            )
+        )
+
+    def _problem(self, start: Start) -> str | None:
+        """Why this start cannot be meant; None: it can. Names become paths and numbers become users, as root."""
+        revision, keeper = start.revision, self._boot.settings.keeper
+        if start.instance in self._running:
+            return f"instance {start.instance} runs already"
+        if not DNS_LABEL.match(start.instance) or len(start.instance) > 40:
+            return f"instance = {start.instance[:80]!r}, must be a DNS label of at most 40 characters"
+        if not _is_key(revision.key) or revision.id != f"{revision.key}@{revision.number}":
+            return f"revision = {revision.id[:200]!r}, must be namespace/name@number"
+        if not revision.package.isalnum():
+            return f"package = {revision.package[:80]!r}, must be a hexadecimal number"
+        first = keeper.uid_base + OWN_USERS
+        if self._tier == "T1" and not first <= revision.uid < keeper.uid_base + keeper.uid_count:
+            return f"uid = {revision.uid}, must be between {first} and {keeper.uid_base + keeper.uid_count - 1}"
+        return next(iter(spec_problems(revision.spec)), None)
+
+    def _stop(self, instance: InstanceId, cause: ExitCause) -> None:
+        if instance in self._addresses:
+            self._sandbox.stop(instance, cause)
+            return
+        # Not begun, or not there: either way nothing of it is left.
+        self._running.pop(instance, None)
+        self._send(Exited(instance=instance, cause=cause, detail="it did not run"))
+
+    # -- what the sandbox reports -----------------------------------------------------------------------------
+
+    def started(self, instance: InstanceId, pid: int, address: str) -> None:
+        self._send(Started(instance=instance, pid=pid, address=address))
+
+    def ended(self, exit: Exit) -> None:
+        revision = self._running.pop(exit.instance)
+        self._addresses.pop(exit.instance, None)
+        last_line = self._logs.close(exit.instance)
+        detail = exit.detail
+        if exit.cause is ExitCause.START_FAILED and last_line:
+            detail = f"{detail}: {last_line}"
+        if exit.cause not in NORMAL:
+            self._logs.note(exit.instance, revision.key, f"{exit.cause.value}: {detail}")
+            log.info("instance ended", extra={"instance": exit.instance, "revision": revision.id, "detail": detail})
+        self._send(
+            Exited(
+                instance=exit.instance,
+                cause=exit.cause,
+                detail=detail,
+                cpu_s=exit.cpu_s,
+                memory_peak_mib=exit.memory_peak_mib,
+            )
+        )
+
+    def zygote_up(self, runtime: str, pid: int) -> None:
+        log.info("zygote up", extra={"runtime": runtime, "pid": pid})
+        self._send(ZygoteUp(runtime=runtime, pid=pid))
+
+    def zygote_down(self, runtime: str, detail: str) -> None:
+        log.warning("zygote down", extra={"runtime": runtime, "detail": detail})
+        self._send(ZygoteDown(runtime=runtime, detail=detail))
+
+    def _announce(self, slot: SlotId, address: str) -> None:
+        self._send(SlotReady(slot=slot, address=address))
+
+    def _log_grew(self, key: FunctionKey) -> None:
+        self._send(LogGrew(key=key))
+
+
+def _is_key(key: str) -> bool:
+    namespace, separator, name = key.partition("/")
+    return bool(separator and DNS_LABEL.match(namespace) and DNS_LABEL.match(name))
+
+
+def _remove_sockets(run: Path) -> None:
+    """What an earlier keeper left."""
+    for socket in (run / "i").glob("*.sock"):
+        socket.unlink()
+    for pipe in run.glob("*.log"):
+        pipe.unlink()
+
+
+def _tie_to_parent(parent_pid: int) -> None:
+    """When the parent dies, everything ends: by a signal that leaves us time to do it."""
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent_pid:
+        sys.exit("the parent is gone")
+
+
+async def _serve(boot: Boot, host: Host) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    keeper = Keeper(boot, host)
+    # What lives now lives long: the collector need not look at it during a start.
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(asyncio.CancelledError):
+        await keeper.run()
+
+
+def main() -> None:
+    own_logs.set_up("keeper")
+    boot = config.read_boot(os.environ)
+    _tie_to_parent(boot.parent_pid)
+    os.umask(0o077)
+    host = probe()
+    isolation = boot.settings.keeper.isolation
+    if isolation == "namespaces" and host.tier(isolation) != "T1":
+        print(f"keeper.isolation = namespaces, must be auto or process here: {host.not_held('T0')[0]}", file=sys.stderr)
+        sys.exit(config.EXIT_UNUSABLE)
+    _remove_sockets(Path(boot.run))
+    asyncio.run(_serve(boot, host))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Slots kept ready, so that a start finds its parts made."""
+
+import asyncio
+import collections
+import itertools
+import logging
+from collections.abc import Callable
+
+from corral.errors import SandboxFailed
+from corral.model import SlotId
+from corral.ports import Sandbox
+
+PAUSE_FIRST_S, PAUSE_MAX_S = 0.1, 5.0
+
+log = logging.getLogger("corral.keeper")
+
+Order = Callable[[SlotId | None, str], None]
+"""Given a slot of its own and its address; or None and why there is none."""
+
+
+class Stock:
+    """A service: `run` refills it, one slot at a time."""
+
+    def __init__(self, sandbox: Sandbox, size: int, name: str, announce: Callable[[SlotId, str], None]) -> None:
+        """`name` begins all ids, so that those of an earlier keeper can't be mistaken for ours."""
+        self._sandbox = sandbox
+        self._size = size
+        self._names = (SlotId(f"{name}-{number}") for number in itertools.count(1))
+        self._announce = announce
+        self.ready: dict[SlotId, str] = {}
+        """Announced and not used: slot -> address."""
+        self._orders: collections.deque[Order] = collections.deque()
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+
+    def take(self, slot: SlotId) -> str | None:
+        """Its address; None: it was never announced, or was taken before."""
+        self._wanted.set()
+        return self.ready.pop(slot, None)
+
+    def order(self, order: Order) -> None:
+        """For a start that names no slot: one that was never announced, so that nobody else can name it."""
+        self._orders.append(order)
+        self._wanted.set()
+
+    async def run(self) -> None:
+        pause_s = PAUSE_FIRST_S
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._orders or len(self.ready) < self._size:
+                try:
+                    await self._add()
+                    pause_s = PAUSE_FIRST_S
+                except SandboxFailed as exc:
+                    log.error("no slot", extra={"error": str(exc)})
+                    while self._orders:
+                        self._orders.popleft()(None, str(exc))
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    async def _add(self) -> None:
+        slot = next(self._names)
+        address = await self._sandbox.prepare(slot)
+        if self._orders:
+            self._orders.popleft()(slot, address)
+            return
+        self.ready[slot] = address
+        self._announce(slot, address)
