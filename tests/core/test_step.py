@@ -1,4 +1,4 @@
-"""Pool and Roster together on an event heap: a step from nothing to 500 calls/s, as in production but without sockets."""
+"""Pool and Roster together on an event heap: a step from nothing to 500 calls/s, as in production, no sockets."""
 
 import heapq
 import random

@@ -1,0 +1,299 @@
+"""Any order of events, against a small world that carries the actions out: bounds hold and nothing is left behind."""
+
+import random
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corral.model import ExitCause, GatewayId, InstanceId, Observation, RevisionId
+from corral.roster import Action, Assign, Release, Retire, Roster, Scaling, Start, Stop
+
+REVISIONS = (RevisionId("default/f@1"), RevisionId("default/g@1"))
+USUAL = ("want", "want", "want", "observed", "ready", "ready", "busy", "idle", "answer", "answer")
+UNUSUAL = ("failed", "crash", "overrun", "gateway_dies", "gateway_up", "link_breaks", "keeper_dies", "keeper_up")
+RARE = ("deployed", "settled", "removed", "engine_restarts")
+Step = tuple[str, int, float]
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(USUAL + USUAL + UNUSUAL + RARE),
+        st.integers(0, 7),
+        st.sampled_from([0.0, 0.0, 0.01, 0.5, 3.0, 20.0]),
+    ),
+    max_size=60,
+)
+
+
+class World:
+    """One keeper and one gateway at a time, both honest, with messages that get lost when a link is broken."""
+
+    def __init__(self, least: int, most: int, initial: int) -> None:
+        self.scaling = Scaling(min=least, max=most, initial=initial, idle_s=2.0, concurrency=1)
+        self.now = 0.0
+        self.boots = 0
+        self.gateways = 0
+        self.gateway: GatewayId | None = None
+        """The connected one."""
+        self.has_keeper = False
+        self.deployed_ids: set[RevisionId] = set()
+        self.running: dict[InstanceId, RevisionId] = {}
+        self.held: set[InstanceId] = set()
+        self.loaded: set[InstanceId] = set()
+        self.busy_ones: set[InstanceId] = set()
+        self.retired: set[InstanceId] = set()
+        self.may_stop: set[InstanceId] = set()
+        """Given up, failed, overrun, or of a revision that was removed."""
+        self.asked: list[tuple[RevisionId, int]] = []
+        self.seen: set[InstanceId] = set()
+        self.log: list[str] = []
+        self.roster = self._new_roster()
+
+    def _new_roster(self) -> Roster:
+        self.boots += 1
+        return Roster(f"b{self.boots}", 2, random.Random(self.boots))
+
+    def step(self, event: str, number: int, elapsed: float) -> None:
+        self.sleep(elapsed)
+        getattr(self, event)(number)
+
+    def sleep(self, elapsed: float) -> None:
+        end = self.now + elapsed
+        while self.roster.next_at is not None and self.roster.next_at <= end:
+            assert self.roster.next_at > self.now - 1e-9 or self.roster.next_at <= self.now
+            self.now = max(self.now, self.roster.next_at)
+            self.take(self.roster.tick(self.now))
+            assert self.roster.next_at is None or self.roster.next_at > self.now, "a tick that does not move on"
+        self.now = end
+
+    def take(self, actions: Sequence[Action]) -> None:
+        self.log += [repr(action) for action in actions]
+        fresh: InstanceId | None = None
+        for action in actions:
+            if fresh is not None:
+                assert isinstance(action, Assign) and action.instance == fresh and action.fresh
+            fresh = None
+            match action:
+                case Start(instance, revision):
+                    assert self.has_keeper and self.gateway is not None
+                    assert instance not in self.seen, "an id is used once"
+                    assert revision in self.deployed_ids
+                    self.seen.add(instance)
+                    self.running[instance] = revision
+                    alive = sum(1 for each in self.running.values() if each == revision)
+                    assert alive <= self.scaling.max
+                    fresh = instance
+                case Assign(instance, _, gateway, _):
+                    assert gateway == self.gateway
+                    if instance in self.running:
+                        self.held.add(instance)
+                case Release(gateway, revision, count):
+                    assert gateway == self.gateway and count > 0
+                    self.asked.append((revision, count))
+                case Retire(gateway, instance):
+                    assert gateway == self.gateway
+                    self.retired.add(instance)
+                case Stop(instance, cause):
+                    self._stop(instance, cause)
+                case _:
+                    pass
+        assert fresh is None
+
+    def _stop(self, instance: InstanceId, cause: ExitCause) -> None:
+        if instance in self.running:
+            is_ours = instance in self.may_stop or self.running[instance] not in self.deployed_ids
+            assert is_ours, f"{instance} was stopped ({cause}) though nobody gave it up"
+            assert instance not in self.held or instance in self.may_stop, "a busy instance was stopped"
+        if self.has_keeper:
+            self._ends(instance)
+
+    def _ends(self, instance: InstanceId) -> None:
+        """The keeper's Exited, which also the gateway is told of."""
+        self._clear(instance)
+        self.take(self.roster.lost(instance, self.now))
+
+    def _clear(self, instance: InstanceId) -> None:
+        self.running.pop(instance, None)
+        for group in (self.held, self.loaded, self.busy_ones, self.retired):
+            group.discard(instance)
+
+    def _pick(self, group: set[InstanceId], number: int) -> InstanceId | None:
+        return sorted(group)[number % len(group)] if group else None
+
+    def _gives_up(self, instance: InstanceId) -> None:
+        self.held.discard(instance)
+        self.retired.discard(instance)
+        self.may_stop.add(instance)
+        self.take(self.roster.released(instance, self.now))
+
+    # -- what happens ---------------------------------------------------------------------------------------
+
+    def want(self, number: int) -> None:
+        if self.gateway is not None:
+            revision = REVISIONS[number % 2]
+            executing = len(self.busy_ones)
+            self.take(self.roster.want(self.gateway, revision, number + 1, executing, number / 50, self.now))
+
+    def observed(self, number: int) -> None:
+        if self.gateway is not None:
+            seen = Observation(arrived=number * 9, completed=number * 9, service_s=number * 0.9, peak=number)
+            self.take(self.roster.observed(self.gateway, REVISIONS[number % 2], seen, self.now))
+
+    def ready(self, number: int) -> None:
+        instance = self._pick(self.held - self.loaded, number)
+        if instance is not None and self.gateway is not None:
+            self.loaded.add(instance)
+            self.take(self.roster.ready(instance, 1, self.now))
+
+    def busy(self, number: int) -> None:
+        instance = self._pick(self.held - self.retired, number)
+        if instance is not None:
+            self.busy_ones.add(instance)
+
+    def idle(self, number: int) -> None:
+        instance = self._pick(self.busy_ones, number)
+        if instance is not None:
+            self.busy_ones.discard(instance)
+
+    def answer(self, number: int) -> None:
+        """The gateway does what it was asked: gives up idle ones, fewer when fewer are idle."""
+        asked, self.asked = self.asked, []
+        if self.gateway is None:
+            return
+        for revision, count in asked:
+            idle = sorted(
+                each for each in self.held - self.busy_ones - self.retired if self.running.get(each) == revision
+            )
+            for instance in idle[: min(count, number) if number < 3 else count]:
+                self._gives_up(instance)
+        for instance in sorted(self.retired - self.busy_ones):
+            if instance in self.held:
+                self._gives_up(instance)
+
+    def failed(self, number: int) -> None:
+        instance = self._pick(self.held - self.loaded, number)
+        if instance is not None and self.gateway is not None:
+            self.may_stop.add(instance)
+            kind = "load" if number % 2 else "start"
+            self.take(self.roster.failed(instance, "broken", kind, self.now))
+            if instance in self.running and self.has_keeper:
+                self._ends(instance)
+
+    def crash(self, number: int) -> None:
+        instance = self._pick(set(self.running), number)
+        if instance is not None:
+            if self.has_keeper:
+                self._ends(instance)
+            else:
+                self._clear(instance)
+
+    def overrun(self, number: int) -> None:
+        instance = self._pick(self.held, number)
+        if instance is not None and self.gateway is not None:
+            self.may_stop.add(instance)
+            self.take(self.roster.overrun(instance, self.now))
+
+    def _gateway_leaves(self) -> None:
+        if self.gateway is not None:
+            gateway, self.gateway = self.gateway, None
+            self.asked.clear()
+            self.take(self.roster.gateway_down(gateway, self.now))
+
+    def gateway_dies(self, _: int) -> None:
+        self._gateway_leaves()
+        self.gateways += 1
+        for group in (self.held, self.busy_ones, self.retired):
+            group.clear()
+
+    def link_breaks(self, _: int) -> None:
+        self._gateway_leaves()
+
+    def gateway_up(self, _: int) -> None:
+        if self.gateway is None:
+            self.gateway = GatewayId(f"gate{self.gateways}")
+            holding: dict[RevisionId, list[InstanceId]] = {}
+            for instance in sorted(self.held):
+                holding.setdefault(self.running[instance], []).append(instance)
+            self.take(self.roster.gateway_up(self.gateway, holding, self.now))
+
+    def keeper_dies(self, number: int) -> None:
+        """Even: only the link. Odd: the process, and all instances with it."""
+        self.has_keeper = False
+        self.take(self.roster.keeper_down(self.now))
+        if number % 2:
+            for instance in list(self.running):
+                self._clear(instance)
+
+    def keeper_up(self, _: int) -> None:
+        if not self.has_keeper:
+            self.has_keeper = True
+            self.take(self.roster.keeper_up(dict(self.running), self.now))
+
+    def deployed(self, number: int) -> None:
+        revision = REVISIONS[number % 2]
+        self.deployed_ids.add(revision)
+        self.take(self.roster.deployed(revision, self.scaling, self.now))
+
+    def settled(self, number: int) -> None:
+        self.take(self.roster.settled(REVISIONS[number % 2], self.now))
+
+    def removed(self, number: int) -> None:
+        revision = REVISIONS[number % 2]
+        self.deployed_ids.discard(revision)
+        self.may_stop |= {each for each, of in self.running.items() if of == revision and each not in self.held}
+        self.take(self.roster.removed(revision, self.now))
+
+    def engine_restarts(self, number: int) -> None:
+        """A new Roster knows what is deployed; gateway and keeper come back in either order."""
+        self.gateway, self.has_keeper = None, False
+        self.asked.clear()
+        self.retired.clear()
+        self.roster = self._new_roster()
+        for revision in sorted(self.deployed_ids):
+            self.take(self.roster.deployed(revision, self.scaling, self.now))
+            self.take(self.roster.settled(revision, self.now))
+        healthy = {each for each in self.held if self.running[each] in self.deployed_ids and each not in self.may_stop}
+        for connect in (self.gateway_up, self.keeper_up) if number % 2 else (self.keeper_up, self.gateway_up):
+            connect(0)
+        assert healthy <= self.held, "an instance that served did not outlive the engine"
+
+    def calm(self) -> None:
+        """All come back, no call is left, and time passes."""
+        self.gateway_up(0)
+        self.keeper_up(0)
+        self.busy_ones.clear()
+        for revision in range(2):
+            self.settled(revision)
+        for _ in range(120):
+            self.sleep(1.0)
+            while self.held - self.loaded:
+                self.ready(0)
+            self.answer(7)
+
+
+def play(least: int, most: int, initial: int, events: Sequence[Step]) -> World:
+    world = World(least, most, initial)
+    world.gateway_up(0)
+    world.keeper_up(0)
+    world.deployed(0)
+    for event in events:
+        world.step(*event)
+    world.calm()
+    return world
+
+
+@given(st.integers(0, 2), st.integers(2, 4), st.integers(0, 2), steps)
+@settings(deadline=None)
+def test_bounds_hold_in_any_order_and_nothing_is_left_behind(
+    least: int, most: int, initial: int, events: list[Step]
+) -> None:
+    world = play(least, most, initial, events)
+    for revision in REVISIONS:
+        left = [each for each, of in world.running.items() if of == revision]
+        assert len(left) == (least if revision in world.deployed_ids else 0)
+        assert sorted(view.instance for view in world.roster.instances(revision)) == sorted(left)
+
+
+@given(st.integers(0, 2), st.integers(2, 4), steps)
+@settings(deadline=None, max_examples=40)
+def test_replayed_events_give_the_same_actions(least: int, most: int, events: list[Step]) -> None:
+    assert play(least, most, 1, events).log == play(least, most, 1, events).log
