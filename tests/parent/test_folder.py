@@ -44,8 +44,16 @@ def test_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     if ME != 0:
         pytest.skip("only root can make a folder that belongs to somebody else")
     os.chown(tmp_path, 4321, 4321)
-    with pytest.raises(BadConfiguration, match="must belong to user 0; it belongs to user 4321"):
+    with pytest.raises(BadConfiguration, match=r"must belong to user 0 or 100001, .*; it belongs to user 4321"):
         open_data(tmp_path, 100_001)
+
+
+def test_folder_in_use_is_said_to_be_so_before_anything_else(tmp_path: Path) -> None:
+    lock = open_data(tmp_path, ME)
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(DataFolderBusy):
+        open_data(tmp_path, 4321)
+    os.close(lock)
 
 
 def test_engine_owns_the_folder_but_not_the_logs(tmp_path: Path) -> None:
@@ -53,7 +61,9 @@ def test_engine_owns_the_folder_but_not_the_logs(tmp_path: Path) -> None:
         pytest.skip("without root everything belongs to one user")
     os.close(open_data(tmp_path, 100_001))
     os.close(open_data(tmp_path, 100_001))
-    assert (tmp_path.stat().st_uid, (tmp_path / "logs").stat().st_uid) == (100_001, 0)
+    logs = (tmp_path / "logs").stat()
+    assert (tmp_path.stat().st_uid, logs.st_uid, logs.st_gid) == (100_001, 0, 100_001)
+    assert logs.st_mode & 0o777 == 0o750
 
 
 def test_run_folder_is_new_and_short_enough(tmp_path: Path) -> None:

@@ -40,8 +40,12 @@ def open_data(path: Path, owner: int) -> int:
     if "lock" not in names and not names <= KNOWN:
         other = sorted(names - KNOWN)[0]
         raise BadConfiguration(f"data = {path}, must be empty or a data folder of Corral; it holds {other!r}")
+    if "lock" in names:
+        # First of all: of a folder in use nothing else matters.
+        os.close(_lock(path))
     if belongs_to not in (os.geteuid(), owner):
-        raise BadConfiguration(f"data = {path}, must belong to user {os.geteuid()}; it belongs to user {belongs_to}")
+        ours = f"user {os.geteuid()}" + (f" or {owner}, the engine's" if owner != os.geteuid() else "")
+        raise BadConfiguration(f"data = {path}, must belong to {ours}; it belongs to user {belongs_to}")
     lock = _lock(path)
     try:
         _hand_over(path, owner)
@@ -77,10 +81,13 @@ def _hand_over(path: Path, owner: int) -> None:
     # The keeper writes logs as root: the folder must not be the engine's, or a broken engine could aim those writes.
     logs = path / "logs"
     with contextlib.suppress(FileExistsError):
-        logs.mkdir(mode=0o750)
-    if logs.is_symlink():
-        raise BadConfiguration(f"{logs} is a symbolic link, must be a folder")
-    os.chown(logs, 0, owner)
+        logs.mkdir(mode=0o700)
+    descriptor = os.open(logs, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.fchown(descriptor, 0, owner)
+        os.fchmod(descriptor, 0o750)
+    finally:
+        os.close(descriptor)
 
 
 def make_run(name: str, environment: Mapping[str, str], door: int) -> Path:
