@@ -1,0 +1,201 @@
+"""A function's life by the command line, and every mistake in it."""
+
+import hashlib
+import hmac
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from .server import EXAMPLES, Server, wait_for
+
+GREETER = """
+def main(args):
+    print("greeting", args.get("name"))
+    return {"greeting": "Hello, " + args.get("name", "stranger")}
+"""
+
+
+def test_function_lives_from_deploy_to_delete(shared: Server) -> None:
+    said = shared.deploy("greeter", GREETER, "--memory", "64", "--env", "A=1")
+    assert "deployed greeter as revision 1: main, loaded in" in said
+    assert f"curl {shared.url}/function/greeter" in said
+    assert json.loads(shared.ok("invoke", "greeter", "-d", '{"name": "Ann"}')) == {"greeting": "Hello, Ann"}
+    described = shared.described("greeter")
+    assert (described["number"], described["style"], described["spec"]["memory_mib"]) == (1, "main", 64)
+    assert described["instances"][0]["state"] == "ready"
+    assert described["why"]
+    assert "greeter" in shared.ok("list")
+    line = wait_for("the function's line", lambda: shared.ok("logs", "greeter"))
+    assert "greeting Ann" in line
+    assert shared.ok("delete", "greeter") == "deleted default/greeter\n"
+    gone = shared.cli("describe", "greeter")
+    assert gone.returncode == 3
+    assert b"no function 'greeter' in namespace 'default'" in gone.stderr
+    assert shared.call("greeter").status == 404
+
+
+def test_call_is_explained(shared: Server) -> None:
+    shared.deploy("explained", "def handler(event): return event\n", "--initial", "0")
+    done = shared.cli("invoke", "explained", "-v", "-d", '{"a": 1}')
+    said = done.stderr.decode()
+    assert json.loads(done.stdout) == {"a": 1}
+    assert "status    200" in said
+    assert "request   " in said
+    assert "(started for this call)" in said
+    assert "ms  cold start" in said
+    assert "ms  function" in said
+    assert f"{shared.url}/function/explained" in said.splitlines()[-1]
+    parts = shared.described("explained")["last_cold_start"]
+    assert all(part >= 0 for part in parts.values())
+    assert len(parts) >= 4
+
+
+def test_initial_0_leaves_no_instance(shared: Server) -> None:
+    assert "not loaded yet (--initial 0)" in shared.deploy("bulk", GREETER, "--initial", "0")
+    assert shared.described("bulk")["instances"] == []
+
+
+def test_request_id_leads_to_the_lines_of_its_call(shared: Server) -> None:
+    shared.deploy("traced", "def handler(event): print('seen', event['n']); return 'ok'\n")
+    ids = [shared.call("traced", {"n": n}).headers["x-request-id"] for n in range(3)]
+    lines = wait_for("its line", lambda: shared.ok("logs", "traced", "--json", "--request", ids[1]))
+    assert [json.loads(line)["line"] for line in lines.splitlines()] == ["seen 1"]
+
+
+def test_redeploying_makes_a_new_revision(shared: Server) -> None:
+    shared.deploy("again", "def handler(event): return 'one'\n")
+    assert shared.call("again").body == b"one"
+    assert "as revision 2" in shared.deploy("again", "def handler(event): return 'two'\n")
+    assert shared.call("again").body == b"two"
+
+
+def test_folder_with_a_manifest_deploys_many_side_by_side(shared: Server, tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/words.py").write_text("WORD = 'shared'\n")
+    (tmp_path / "one.py").write_text("from lib.words import WORD\ndef handler(event): return WORD + ' one'\n")
+    (tmp_path / "two.py").write_text("async def run(event): return 'two'\n")
+    (tmp_path / "corral.toml").write_text(
+        'namespace = "many"\nmemory = 64\n[functions.one]\nhandler = "one.py:handler"\n'
+        '[functions.two]\nhandler = "two.py:run"\ntimeout = "5s"\n'
+    )
+    said = shared.ok("deploy", str(tmp_path))
+    assert "deployed one.many as revision 1: handler" in said
+    assert "deployed two.many as revision 1: async handler" in said
+    assert (shared.call("one.many").body, shared.call("two.many").body) == (b"shared one", b"two")
+    assert json.loads(shared.ok("describe", "two", "-n", "many", "--json"))["spec"]["timeout_s"] == 5
+
+
+def test_examples_are_deployed_and_answer(shared: Server) -> None:
+    said = shared.ok("deploy", str(EXAMPLES), "-n", "examples")
+    functions = json.loads(shared.ok("list", "-n", "examples", "--json"))
+    assert len(functions) >= 5
+    assert said.count("deployed ") == len(functions)
+    words = shared.call("words.examples", {"text": "To be, or not to be. Indeed!"}).json()
+    assert (words["words"], words["different"], words["sentences"]) == (7, 5, 2)
+    assert shared.call("greet.examples?name=Ann").json() == {"greeting": "Hello, Ann!"}
+    assert shared.call("changes.examples", {"before": "a", "after": "b"}).body.endswith(b"-a+b")
+    csv = {"Content-Type": "text/csv"}
+    rows = shared.ask("POST", "/function/table.examples", b"name;price\nAnn;1.5\n", csv).json()
+    assert rows == [{"name": "Ann", "price": 1.5}]
+    signature = "sha256=" + hmac.new(b"change-me", b"{}", hashlib.sha256).hexdigest()
+    signed = [
+        shared.ask("POST", "/function/signed.examples", b"{}", headers).status
+        for headers in ({}, {"X-Hub-Signature-256": signature})
+    ]
+    assert signed == [401, 202]
+
+
+@pytest.mark.parametrize(
+    ("code", "flags", "status", "sentence"),
+    [
+        ("def main(:\n", [], 1, "line 1: invalid syntax"),
+        ("import nosuchmodule\ndef main(args): pass\n", [], 1, "imports nosuchmodule, which is not there"),
+        ("def helper(a): pass\n", [], 1, "has no function main, handle, handler or lambda_handler; it has helper"),
+        ("def main(args): pass\n", ["--handler", "bad.py:gone"], 1, "has no function gone"),
+        ("def main(args): pass\n", ["--handler", "other.py:main"], 1, "other.py"),
+        ("raise ValueError('at import')\n", [], 1, "raised ValueError while it was loaded: at import"),
+        (
+            "def main(args): pass\n",
+            ["--style", "handel"],
+            2,
+            "--style = 'handel', must be one of main, handle, handler",
+        ),
+        ("def main(args): pass\n", ["--memory", "-5"], 2, "--memory = -5, must be between 32 and 1048576"),
+        ("def main(args): pass\n", ["--memory", "much"], 2, "much"),
+        ("def main(args): pass\n", ["--timeout", "soon"], 2, "--timeout = 'soon', must be a time, as in"),
+        ("def main(args): pass\n", ["--min", "5", "--max", "2"], 2, "--min = 5, must not be above max = 2"),
+        ("def main(args): pass\n", ["--runtime", "cobol"], 2, "--runtime = 'cobol', must be python3 or python3.N"),
+        ("def main(args): pass\n", ["--env", "A"], 2, "--env = 'A', must be NAME=VALUE"),
+        ("def main(args): pass\n", ["--namespace", "No_Label"], 2, "namespace = 'No_Label', must be a DNS label"),
+    ],
+)
+def test_mistake_is_a_sentence_and_nothing_is_deployed(
+    shared: Server, tmp_path: Path, code: str, flags: list[str], status: int, sentence: str
+) -> None:
+    (tmp_path / "bad.py").write_text(code)
+    done = shared.cli("deploy", "bad", str(tmp_path / "bad.py"), *flags)
+    assert done.returncode == status, done
+    assert sentence in done.stderr.decode()
+    assert "corral/cli" not in done.stderr.decode()
+    assert shared.cli("describe", "bad").returncode == 3
+
+
+def test_one_bad_function_of_many_deploys_none(shared: Server, tmp_path: Path) -> None:
+    (tmp_path / "good.py").write_text("def main(args): pass\n")
+    (tmp_path / "worse.py").write_text("import nosuchmodule\n")
+    (tmp_path / "corral.toml").write_text(
+        '[functions.good]\nhandler = "good.py:main"\n[functions.worse]\nhandler = "worse.py:main"\n'
+    )
+    done = shared.cli("deploy", str(tmp_path))
+    assert done.returncode == 1
+    assert b"worse" in done.stderr
+    assert b"nosuchmodule" in done.stderr
+    assert [shared.cli("describe", name).returncode for name in ("good", "worse")] == [3, 3]
+
+
+def test_failed_redeployment_leaves_the_old_revision_serving(shared: Server, tmp_path: Path) -> None:
+    shared.deploy("steady", "def handler(event): return 'old'\n")
+    (tmp_path / "new.py").write_text("import nosuchmodule\n")
+    assert shared.cli("deploy", "steady", str(tmp_path / "new.py")).returncode == 1
+    assert shared.call("steady").body == b"old"
+
+
+def test_exception_is_a_500_with_an_id_and_its_traceback_in_the_log(shared: Server) -> None:
+    shared.deploy("raises", "def handler(event): return 1 / 0\n")
+    answer = shared.call("raises")
+    assert answer.status == 500
+    assert answer.headers["x-request-id"] in answer.body.decode()
+    assert shared.cli("invoke", "raises").returncode == 1
+    log = wait_for("the traceback", lambda: "ZeroDivisionError" in (said := shared.ok("logs", "raises")) and said)
+    assert "Traceback" in log
+
+
+def test_name_that_nobody_has_is_404(shared: Server) -> None:
+    assert shared.call("nobody").status == 404
+    assert shared.cli("invoke", "nobody").returncode == 3
+    assert shared.cli("logs", "nobody").returncode == 3
+    assert shared.cli("delete", "nobody").returncode == 3
+
+
+def test_interpreter_that_is_not_there_is_named(shared: Server, tmp_path: Path) -> None:
+    (tmp_path / "old.py").write_text("def main(args): pass\n")
+    done = shared.cli("deploy", "old", str(tmp_path / "old.py"), "--runtime", "python3.2")
+    assert done.returncode in (1, 2)
+    assert "python3.2" in done.stderr.decode()
+
+
+def test_function_sees_nothing_of_the_server(shared: Server) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("T0 holds nothing apart")
+    shared.deploy(
+        "curious",
+        "import os\n"
+        "def handler(event):\n"
+        "    return {'there': [path for path in event['paths'] if os.path.exists(path)], 'env': dict(os.environ)}\n",
+    )
+    paths = [str(shared.data), str(shared.token_file), "/run/corral", "/etc/shadow", str(Path(__file__))]
+    seen = shared.call("curious", {"paths": paths}).json()
+    assert seen["there"] == []
+    assert "CORRAL_BOOT" not in seen["env"]
