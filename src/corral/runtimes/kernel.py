@@ -64,29 +64,29 @@ _close_range = _call(_NR_CLOSE_RANGE, ctypes.c_uint, ctypes.c_uint, ctypes.c_uin
 _mount_setattr = _call(_NR_MOUNT_SETATTR, _int, _text, ctypes.c_uint, _pointer, ctypes.c_size_t)
 
 
-def _check(result: int, what: str) -> None:
+def _check(result: int, what: str, *about: Any) -> None:
     if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, "%s: %s" % (what, os.strerror(number)))
+        raise OSError(number, "%s: %s" % (what % about, os.strerror(number)))
 
 
 def prctl(option: int, value: int = 0, third: int = 0) -> int:
     result: int = _prctl(option, value, third, 0, 0)
-    _check(result, "prctl %d" % option)
+    _check(result, "prctl %d", option)
     return result
 
 
 def unshare(flags: int) -> None:
-    _check(_unshare(flags), "unshare %#x" % flags)
+    _check(_unshare(flags), "unshare %#x", flags)
 
 
 def setns(fd: int, kind: int) -> None:
-    _check(_setns(fd, kind), "setns %#x" % kind)
+    _check(_setns(fd, kind), "setns %#x", kind)
 
 
 def mount(source: Optional[str], target: str, kind: Optional[str], flags: int, options: Optional[str] = None) -> None:
     result = _mount(_path(source), os.fsencode(target), _path(kind), flags, _path(options))
-    _check(result, "mount %s on %s" % (source or kind, target))
+    _check(result, "mount %s on %s", source or kind, target)
 
 
 def _path(text: Optional[str]) -> Optional[bytes]:
@@ -95,16 +95,16 @@ def _path(text: Optional[str]) -> Optional[bytes]:
 
 def unmount(target: str) -> None:
     """Detach: what still uses it keeps it."""
-    _check(_umount2(os.fsencode(target), MNT_DETACH), "umount %s" % target)
+    _check(_umount2(os.fsencode(target), MNT_DETACH), "umount %s", target)
 
 
 def pivot_root(new: str, old: str) -> None:
-    _check(_pivot_root(os.fsencode(new), os.fsencode(old)), "pivot_root %s" % new)
+    _check(_pivot_root(os.fsencode(new), os.fsencode(old)), "pivot_root %s", new)
 
 
 def move_mount(fd: int, target: str) -> None:
     """Attach the detached mount `fd` at `target`."""
-    _check(_move_mount(fd, b"", AT_FDCWD, os.fsencode(target), MOVE_MOUNT_F_EMPTY_PATH), "move_mount to %s" % target)
+    _check(_move_mount(fd, b"", AT_FDCWD, os.fsencode(target), MOVE_MOUNT_F_EMPTY_PATH), "move_mount to %s", target)
 
 
 class _MountAttributes(ctypes.Structure):
@@ -117,7 +117,7 @@ def restrict_mount(target: str, flags: int) -> None:
     attributes = _MountAttributes(set=flags)
     size = ctypes.sizeof(attributes)
     result = _mount_setattr(AT_FDCWD, os.fsencode(target), AT_RECURSIVE, ctypes.byref(attributes), size)
-    _check(result, "mount_setattr %s" % target)
+    _check(result, "mount_setattr %s", target)
 
 
 def close_from(first: int, cloexec: bool = False) -> None:

@@ -3,13 +3,9 @@
 The order is that of docs/zygote.md, and it matters: groups first, so that everything counts against the limits;
 mounts while the rights are there; the filter last, for it forbids what came before."""
 
-import contextlib
 import os
-import random
 import resource
-import signal
 import socket
-import sys
 from typing import Any, Dict, Optional
 
 from .. import kernel
@@ -47,8 +43,8 @@ def dress(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: Wardrobe) -> None
     _become(plan)
     if wardrobe.filter is not None:
         wardrobe.filter.install()
-    _reseed()
-    _set_environment(plan)
+    for name, value in (plan.get("env") or {}).items():
+        os.environ[name] = value
 
 
 def _join_groups(fds: Dict[str, int]) -> None:
@@ -79,8 +75,6 @@ def _mount(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
 
 def _keep_descriptors(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
     os.setsid()
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.dup2(wardrobe.null_fd, 0)
     os.dup2(fds["log"], 1)
     os.dup2(fds["log"], 2)
@@ -109,24 +103,8 @@ def _become(plan: Dict[str, Any]) -> None:
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
 
 
-def _reseed() -> None:
-    """Siblings are copies of one zygote: without this some would draw the same numbers."""
-    random.seed()
-    ssl = sys.modules.get("ssl")
-    if ssl is not None:
-        # OpenSSL notices a fork by the pid, and every instance is pid 1 of its namespace.
-        ssl.RAND_add(os.urandom(32), 32.0)
-    uuid: Any = sys.modules.get("uuid")
-    if uuid is not None:
-        uuid._last_timestamp = None
-        uuid._node = None
-
-
-def _set_environment(plan: Dict[str, Any]) -> None:
+def set_environment() -> None:
+    """In the zygote: what each function finds besides its own settings. Nothing else of ours remains."""
     os.environ.clear()
-    os.environ.update(
-        PATH="/usr/local/bin:/usr/bin:/bin", HOME="/tmp", TMPDIR="/tmp", LANG="C.UTF-8", TZ="UTC", PYTHONUNBUFFERED="1"
-    )
-    os.environ.update(plan.get("env") or {})
-    with contextlib.suppress(OSError):
-        os.chdir("/tmp")
+    os.environ.update(PATH="/usr/local/bin:/usr/bin:/bin", HOME="/tmp", TMPDIR="/tmp", LANG="C.UTF-8", TZ="UTC")
+    os.chdir("/tmp")

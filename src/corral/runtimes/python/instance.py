@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 import time
 from typing import Any, Dict, NoReturn
 
@@ -26,6 +27,7 @@ def live(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: dress.Wardrobe) ->
     log = fds["log"]
     try:
         stamps = dict(plan.get("stamps") or {}, forked=time.monotonic())
+        os.register_at_fork(after_in_child=threading._after_fork)  # type: ignore[attr-defined]
         code = _read_code(fds)
         dress.dress(plan, fds, wardrobe)
         log = 2

@@ -1,5 +1,6 @@
 """The function's code: find it, load it, or say in one sentence why that cannot be."""
 
+import importlib.machinery
 import importlib.util
 import marshal
 import os
@@ -26,27 +27,54 @@ class LoadFailed(Exception):
 class Loaded(NamedTuple):
     handler: styles.Handler
     code: bytes
-    """The entry module's code for later starts of the same interpreter, opaque to everybody else."""
+    """For later starts: the entry module's code and what was found out about it, opaque to everybody else."""
+
+
+class Entry(NamedTuple):
+    """What to run. `name` and `manner` are found out by the first start, and given to later ones with the code."""
+
+    file: str
+    name: Optional[str]
+    code: types.CodeType
+    manner: Optional[styles.Manner]
 
 
 def load(plan: Dict[str, Any], marshalled: bytes) -> Loaded:
-    """Raises LoadFailed."""
-    package = os.path.abspath(plan["package"])
-    file, name = _entry(package, plan.get("handler"))
-    code = _unmarshal(marshalled, file) or _compile(package, file)
-    module = _execute(package, file, code)
-    function = _function(module, package, file, name)
+    """Raises LoadFailed. `marshalled` is the `code` of an earlier start of the same revision, or empty."""
+    package = plan["package"].rstrip("/")
+    entry = _known(marshalled) or _search(package, plan.get("handler"))
+    module = _execute(package, entry.file, entry.code)
+    name, function = _function(module, package, entry.file, entry.name)
+    manner = entry.manner
+    if manner is None:
+        try:
+            manner = styles.recognise(name, function, plan.get("style"))
+        except ValueError as exc:
+            raise LoadFailed("%s: %s" % (entry.file, exc)) from None
     about = styles.About(
         function=plan.get("function", ""),
         namespace=plan.get("namespace", ""),
         memory_mib=int(plan.get("memory_mib") or 0),
         instance=plan.get("hostname") or "",
     )
+    code = MAGIC + marshal.dumps((entry.file, name, tuple(manner), entry.code)) if plan.get("want_code") else b""
+    return Loaded(styles.prepare(function, manner, about), code)
+
+
+def _known(marshalled: bytes) -> Optional[Entry]:
+    """None: there is none, or it is another interpreter's."""
+    if not marshalled.startswith(MAGIC):
+        return None
     try:
-        handler = styles.prepare(function[0], function[1], plan.get("style"), about)
-    except ValueError as exc:
-        raise LoadFailed("%s: %s" % (file, exc)) from None
-    return Loaded(handler, MAGIC + marshal.dumps((file, code)) if plan.get("want_code") else b"")
+        file, name, manner, code = marshal.loads(marshalled[len(MAGIC) :])
+    except (EOFError, ValueError, TypeError):
+        return None
+    return Entry(file, name, code, styles.Manner(*manner))
+
+
+def _search(package: str, handler: Optional[str]) -> Entry:
+    file, name = _entry(package, handler)
+    return Entry(file, name, _compile(package, file), None)
 
 
 def _entry(package: str, handler: Optional[str]) -> Tuple[str, Optional[str]]:
@@ -83,17 +111,6 @@ def _listed(package: str) -> str:
     return ", ".join(names[:20]) + (", …" if len(names) > 20 else "") if names else "nothing"
 
 
-def _unmarshal(marshalled: bytes, file: str) -> Optional[types.CodeType]:
-    """None: there is none, or it is another interpreter's or another file's."""
-    if not marshalled.startswith(MAGIC):
-        return None
-    try:
-        known, code = marshal.loads(marshalled[len(MAGIC) :])
-    except (EOFError, ValueError, TypeError):
-        return None
-    return code if known == file and isinstance(code, types.CodeType) else None
-
-
 def _compile(package: str, file: str) -> types.CodeType:
     path = os.path.join(package, file)
     try:
@@ -111,12 +128,12 @@ def _compile(package: str, file: str) -> types.CodeType:
 def _execute(package: str, file: str, code: types.CodeType) -> types.ModuleType:
     path = os.path.join(package, file)
     name = _module_name(file)
-    sys.path[:0] = list(dict.fromkeys([package, os.path.dirname(path)]))
+    folder = os.path.dirname(path)
+    sys.path[:0] = [package] if folder == package else [package, folder]
     sys.argv = [path]
     module = types.ModuleType(name)
     module.__file__ = path
-    module.__spec__ = importlib.util.spec_from_file_location(name, path)
-    module.__loader__ = module.__spec__.loader if module.__spec__ else None
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None, origin=path)
     module.__package__ = name.rpartition(".")[0]
     module.__dict__["__builtins__"] = __builtins__
     # Under both names: `import __main__`, pickle and multiprocessing must find the function, not the zygote.

@@ -151,14 +151,21 @@ def _submit_in_context(self: Any, fn: Callable[..., Any], /, *args: Any, **kwarg
     return _submit(self, contextvars.copy_context().run, fn, *args, **kwargs)
 
 
+def _handler() -> logging.Handler:
+    handler = logging.StreamHandler(Output(2))
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    return handler
+
+
+_root_handler = _handler()
+
+
 def configure_logging() -> None:
     """After the function's module was loaded: a root handler, unless the function made its own."""
-    root = logging.getLogger()
+    root = logging.root
     if root.handlers:
         return
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    root.addHandler(handler)
+    root.addHandler(_root_handler)
     if root.level == logging.WARNING:
         root.setLevel(logging.INFO)
 

@@ -97,6 +97,15 @@ class About(NamedTuple):
     version: str = "$LATEST"
 
 
+class Manner(NamedTuple):
+    """How a function is called."""
+
+    style: str
+    arguments: int
+    """How many it is given."""
+    is_async: bool
+
+
 class Handler(NamedTuple):
     """The function, ready to be called: `call(event)` gives its result, or an awaitable one if `is_async`."""
 
@@ -116,17 +125,18 @@ def find(module: Any) -> Optional[str]:
     return present[0] if present else None
 
 
-def recognise(name: str, function: Callable[..., Any], declared: Optional[str]) -> Tuple[str, int]:
-    """(style, number of arguments). Raises ValueError with a sentence when no style fits."""
+def recognise(name: str, function: Callable[..., Any], declared: Optional[str]) -> Manner:
+    """Raises ValueError with a sentence when no style fits."""
     counts = accepted(function)
     if declared is not None:
-        for count in ARGUMENTS[declared]:
-            if count in counts:
-                return declared, count
-        raise ValueError("%s, must be %s as its style says" % (_signature(name, function), SHAPES[declared]))
-    for count, style in _STYLES_BY_NAME.get(name, _OTHER_NAMES).items():
+        wanted = {count: declared for count in ARGUMENTS[declared]}
+    else:
+        wanted = _STYLES_BY_NAME.get(name, _OTHER_NAMES)
+    for count, style in wanted.items():
         if count in counts:
-            return style, count
+            return Manner(style, count, is_async(function))
+    if declared is not None:
+        raise ValueError("%s, must be %s as its style says" % (_signature(name, function), SHAPES[declared]))
     raise ValueError("%s, must take one argument (event) or two (event, context)" % _signature(name, function))
 
 
@@ -162,11 +172,9 @@ def is_async(function: Any) -> bool:
     return False
 
 
-def prepare(name: str, function: Callable[..., Any], declared: Optional[str], about: About) -> Handler:
-    """Raises ValueError as `recognise`."""
-    style, count = recognise(name, function, declared)
-    call = _without_arguments if count == 0 else CALLERS[style]
-    return Handler(call(function, about), style, is_async(function))
+def prepare(function: Callable[..., Any], manner: Manner, about: About) -> Handler:
+    call = CALLERS[manner.style] if manner.arguments else _without_arguments
+    return Handler(call(function, about), manner.style, manner.is_async)
 
 
 def _without_arguments(function: Callable[..., Any], about: About) -> Callable[[Event], Any]:
