@@ -147,7 +147,9 @@ class Server:
         )
 
     def zygotes(self) -> list[int]:
-        return [pid for pid in descendants(self.process.pid) if b"zygote.py" in b" ".join(_arguments(pid)[:8])]
+        """Children of the keeper; an instance, forked from one, looks the same but is its child."""
+        children = Path(f"/proc/{self.pid('keeper')}/task/{self.pid('keeper')}/children").read_text().split()
+        return [pid for pid in map(int, children) if b"zygote" in b" ".join(_arguments(pid))]
 
     def belongings(self) -> list[str]:
         """What of this server is on the machine: processes, groups, sockets, tokens."""
