@@ -11,6 +11,7 @@ from corral.bench.functions import distinct
 from corral.bench.load import Generator, Lane, Sample
 from corral.bench.manage import Function
 from corral.bench.percentiles import ratio_interval, spread
+from corral.bench.processes import cpu_by_role
 from corral.bench.schedule import interleaved, steady
 from corral.bench.table import Figure, Row
 from corral.model import FunctionSpec
@@ -45,6 +46,7 @@ def _at_rate(contest: Contest, rate: float, count: int) -> tuple[list[Figure], l
     functions = distinct(f"cold-{rate:g}", count, UNLOADED)
     contest.management.deploy(functions)
     before = contest.management.cold_starts()
+    spent = Spent(contest.server.pid)
     lane = Lane(contest.door(), ready=4 if rate < 50 else 32)
     remarks: list[str] = []
     try:
@@ -60,6 +62,7 @@ def _at_rate(contest: Contest, rate: float, count: int) -> tuple[list[Figure], l
     floor = [sample.latency_ms for sample in samples if sample.lane == 1 and sample.succeeded]
     counted = contest.management.cold_starts() - before
     remarks += [f"{rate:g}/s: {line}" for line in [planned_and_sent(cold), *mistaken(cold, functions)]]
+    remarks += [f"{rate:g}/s: {line}" for line in spent.per_start(count)]
     if floor:
         remarks.append(f"{rate:g}/s: {_compared(cold, floor, contest)}")
     return _figures(f"{rate:g}/s ", cold, floor, counted), remarks
@@ -88,6 +91,23 @@ def _compared(cold: Sequence[Sample], floor: Sequence[float], contest: Contest) 
     return f"ratio within {low:.2f} to {high:.2f} (95%, bootstrap)"
 
 
+class Spent:
+    """CPU time from its making on: what a cold start costs whoever pays for the machine, however busy that is."""
+
+    def __init__(self, pid: int | None) -> None:
+        self._pid = pid
+        self._before = cpu_by_role(pid) if pid else {}
+
+    def per_start(self, starts: int) -> list[str]:
+        """A line for people; none when the server is not ours to look at."""
+        if self._pid is None:
+            return []
+        after = cpu_by_role(self._pid)
+        parts = {role: (used - self._before.get(role, 0.0)) / starts * 1000 for role, used in after.items()}
+        listed = ", ".join(f"{role} {ms:.2f}" for role, ms in parts.items() if ms >= 0.005)
+        return [f"CPU per cold start {sum(parts.values()):.2f} ms: {listed}"]
+
+
 def mistaken(samples: Sequence[Sample], functions: Sequence[Function]) -> list[str]:
     """What went wrong: failed calls, and answers of another function than the one called. `samples` are in the
     functions' order within each lane."""
@@ -104,9 +124,11 @@ def measure_sustained(contest: Contest) -> Row:
     contest.say(f"cold starts sustained: deploying {len(functions)} functions, then {seconds} s of calls")
     contest.management.deploy(functions)
     before = contest.management.cold_starts()
+    spent = Spent(contest.server.pid)
     lane = Lane(contest.door(), ready=32)
     samples = Generator([lane]).run(steady([contest.call(each) for each in functions], SUSTAINED_RATE))
     lane.close()
+    cpu = spent.per_start(len(samples))
     counted = contest.management.cold_starts() - before
     answered = [sample for sample in samples if sample.succeeded]
     seen = spread([sample.latency_ms for sample in answered])
@@ -124,5 +146,5 @@ def measure_sustained(contest: Contest) -> Row:
         name="sustained",
         title="Cold starts sustained, distinct functions",
         figures=figures,
-        notes=[*notes, *mistaken(samples, functions)],
+        notes=[*notes, *cpu, *mistaken(samples, functions)],
     )

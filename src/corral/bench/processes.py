@@ -15,6 +15,8 @@ class Process(msgspec.Struct, frozen=True):
     command: str
     cpu_s: float
     """Of this process alone, since it began."""
+    reaped_s: float = 0.0
+    """Of those it started that have ended."""
 
 
 def tree(root: int) -> list[Process]:
@@ -39,7 +41,18 @@ def _all() -> Iterator[Process]:
         # The name in brackets may hold anything, brackets and spaces included: what follows the last one counts.
         fields = text.rpartition(")")[2].split()
         if fields[0] != "Z":
-            yield Process(int(name), int(fields[1]), command, (int(fields[11]) + int(fields[12])) / TICKS)
+            user, system, reaped_user, reaped_system = (int(field) / TICKS for field in fields[11:15])
+            own = max(user + system, _scheduled_s(name))
+            yield Process(int(name), int(fields[1]), command, own, reaped_user + reaped_system)
+
+
+def _scheduled_s(pid: str) -> float:
+    """CPU seconds of the main thread, in nanoseconds: an instance that has used less than a tick shows none in `stat`.
+    0.0 where the kernel does not say."""
+    try:
+        return int(Path("/proc", pid, "schedstat").read_text().split()[0]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def permanent(processes: list[Process]) -> dict[str, Process]:
@@ -58,6 +71,17 @@ def permanent(processes: list[Process]) -> dict[str, Process]:
         if role:
             roles.setdefault(role, process)
     return roles
+
+
+def cpu_by_role(root: int) -> dict[str, float]:
+    """CPU seconds so far of each permanent process, and of all `instances` together, ended ones included."""
+    processes = tree(root)
+    roles = permanent(processes)
+    seconds = {role: process.cpu_s for role, process in roles.items()}
+    stay = {process.pid for process in roles.values()}
+    running = sum(process.cpu_s + process.reaped_s for process in processes if process.pid not in stay)
+    ended = sum(process.reaped_s for role, process in roles.items() if role.startswith("zygote"))
+    return {**seconds, "instances": running + ended}
 
 
 def _role(command: str) -> str:

@@ -15,7 +15,7 @@ from corral.bench.floor import bare_uvicorn
 from corral.bench.functions import ECHO, ECHO_ASYNC
 from corral.bench.manage import Function, path_of
 from corral.bench.percentiles import median
-from corral.bench.processes import tree
+from corral.bench.processes import cpu_by_role
 from corral.bench.schedule import turns
 from corral.bench.table import Figure, Row
 from corral.model import FunctionSpec
@@ -119,7 +119,7 @@ def _figures(blocks: tuple[list[Block], list[Block]], cpu_s: float, seconds: int
 
 def _cpu_s(contest: Contest) -> float:
     """0.0 when the server is not ours to look at."""
-    return sum(process.cpu_s for process in tree(contest.server.pid)) if contest.server.pid else 0.0
+    return sum(cpu_by_role(contest.server.pid).values()) if contest.server.pid else 0.0
 
 
 @contextmanager
