@@ -28,6 +28,10 @@ apt_install() {
 # set_up LOCKFILE: leave .venv ready.
 set_up() {
     local lock=$1 python version stamp
+    # Gateway, engine and functions run as users of their own, to whom the code is shown read-only: they must be able to
+    # read it, whatever the umask was. The folder of the checkout itself may stay closed.
+    umask 022
+    [ ! -O src ] || chmod -R go+rX src
     python=$(find_python) || { apt_install python3 python3-venv && python=$(find_python); } ||
         fail "Missing: Python 3.11 or newer. Nothing works without it." \
             "  Debian 12, Ubuntu 24.04:  sudo apt-get install python3 python3-venv"
@@ -45,5 +49,6 @@ set_up() {
     .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
     # What builds Corral came with the lock: nothing unchecked is fetched for it.
     .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    chmod -R go+rX .venv
     echo "$stamp" > ".venv/ready-$lock"
 }

@@ -1,11 +1,16 @@
 """What an unprivileged process of Corral's own can see: a root made of an allow-list."""
 
+import os
 import signal
+import stat
+import sys
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+import corral
+from corral.errors import BadConfiguration
 from corral.parent.child import Command
 from corral.sandbox.root import enter_command, own_binds, root_plan
 
@@ -18,6 +23,20 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     mode: Literal["ro", "rw"]
     staging: Path
     """An empty folder that the new root is mounted on."""
+
+
+def check_readable() -> None:
+    """Raises BadConfiguration when the code could not be read by the users that gateway, engine and functions run as.
+    Folders above it do not matter: it is mounted into their roots."""
+    package = Path(corral.__file__).resolve().parent
+    for path in (package, package / "__init__.py", Path(msgspec.__file__).parent, Path(sys.prefix), Path(os.__file__)):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if not mode & stat.S_IROTH:
+            folder = path if path.is_dir() else path.parent
+            raise BadConfiguration(
+                f"{path} has mode {mode:04o}, must be readable by others, because only the keeper runs as root: "
+                f"chmod -R go+rX {folder} (the folder around it may stay closed)"
+            )
 
 
 def enclosed(command: Command, view: View) -> Command:
