@@ -1,7 +1,7 @@
 # Sourced by ./run and ./test: the virtual environment .venv with locked dependencies and Corral itself.
 # A second run finds everything in place and takes no time.
 
-say() { printf '%s\n' "$*"; }
+say() { printf '%s\n' "$@"; }
 fail() { printf '%s\n' "$@" >&2; exit 2; }
 
 # Print the first interpreter that is 3.11 or newer. It is run, not only looked up: a name may be a broken shim.
