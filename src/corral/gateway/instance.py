@@ -109,6 +109,7 @@ class Instance:
         self._detach()
         self.lane.tell(Dropped(self.id))
         if why:
+            self.gone = self.gone or Gone(self.id, ExitCause.CRASHED, why)
             self.lane.condemn(self.id)
         self.lane.lost(self)
 
