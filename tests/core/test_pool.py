@@ -191,6 +191,16 @@ def test_growth_within_10_ms_is_told_by_the_timer() -> None:
     assert wants_of(pool, 0.02) == [(0.010, 2)]
 
 
+def test_shortfall_that_shrank_is_told_when_it_grows_again() -> None:
+    pool = pool_of()
+    for call in (1, 2, 3):
+        offer(pool, call, 0.0)
+    wants_of(pool, 0.02)
+    pool.joined(A, 0.02)
+    done(pool, 1, 0.03)
+    assert offer(pool, 4, 0.03) == [Want(2, 1, pytest.approx(0.03))]
+
+
 def test_unchanged_need_is_told_from_50_ms_on_ever_more_slowly_for_ever() -> None:
     pool = pool_of()
     offer(pool, 1, 0.0)

@@ -15,7 +15,9 @@ RARE = ("block", "lift", "configure", "tick", "observe", "again")
 Step = tuple[str, int, float]
 steps = st.lists(
     st.tuples(st.sampled_from(EVENTS + RARE), st.integers(0, 7), st.sampled_from([0.0, 0.001, 0.01, 0.3, 2.0])),
-    max_size=80,
+    # Without a least size most lists would be too short to bring any instance through its whole life.
+    min_size=30,
+    max_size=120,
 )
 
 
@@ -83,26 +85,26 @@ class Model:
         self.take(self.pool.cancel(call, self.now))
 
     def joined(self, number: int) -> None:
-        instance = InstanceId(f"i{number}")
+        instance = InstanceId(f"i{number % 4}")
         if instance not in self.calls:
             self.calls[instance] = set()
-            self.foreign[instance] = min(number % 3, self.concurrency)
+            self.foreign[instance] = min(number // 4 * 2, self.concurrency)
         self.take(self.pool.joined(instance, self.now, self.foreign[instance]))
 
     def freed(self, number: int) -> None:
-        instance = InstanceId(f"i{number}")
+        instance = InstanceId(f"i{number % 4}")
         if self.foreign.get(instance):
             self.foreign[instance] -= 1
         self.take(self.pool.freed(instance, self.now))
 
     def retire(self, number: int) -> None:
-        instance = InstanceId(f"i{number}")
+        instance = InstanceId(f"i{number % 4}")
         if instance in self.calls:
             self.retiring.add(instance)
         self.take(self.pool.retire(instance, self.now))
 
     def lost(self, number: int) -> None:
-        instance = InstanceId(f"i{number}")
+        instance = InstanceId(f"i{number % 4}")
         calls = self.calls.pop(instance, set())
         self.foreign.pop(instance, None)
         self.retiring.discard(instance)
@@ -187,7 +189,7 @@ class Model:
             self.waiting.pop(call)
             self.take(self.pool.cancel(call, self.now))
         while self.executing:
-            for number in range(8):
+            for number in range(4):
                 self.freed(number)
             self.done(0)
         self.release(len(self.calls))

@@ -20,7 +20,8 @@ steps = st.lists(
         st.integers(0, 7),
         st.sampled_from([0.0, 0.0, 0.01, 0.5, 3.0, 20.0]),
     ),
-    max_size=60,
+    min_size=30,
+    max_size=100,
 )
 
 
@@ -43,6 +44,8 @@ class World:
         self.retired: set[InstanceId] = set()
         self.may_stop: set[InstanceId] = set()
         """Given up, failed, overrun, or of a revision that was removed."""
+        self.may_kill: set[InstanceId] = set()
+        """Failed or overrun."""
         self.asked: list[tuple[RevisionId, int]] = []
         self.seen: set[InstanceId] = set()
         self.log: list[str] = []
@@ -102,7 +105,7 @@ class World:
         if instance in self.running:
             is_ours = instance in self.may_stop or self.running[instance] not in self.deployed_ids
             assert is_ours, f"{instance} was stopped ({cause}) though nobody gave it up"
-            assert instance not in self.held or instance in self.may_stop, "a busy instance was stopped"
+            assert instance not in self.busy_ones or instance in self.may_kill, "a busy instance was stopped"
         if self.has_keeper:
             self._ends(instance)
 
@@ -173,6 +176,7 @@ class World:
         instance = self._pick(self.held - self.loaded, number)
         if instance is not None and self.gateway is not None:
             self.may_stop.add(instance)
+            self.may_kill.add(instance)
             kind = "load" if number % 2 else "start"
             self.take(self.roster.failed(instance, "broken", kind, self.now))
             if instance in self.running and self.has_keeper:
@@ -190,6 +194,7 @@ class World:
         instance = self._pick(self.held, number)
         if instance is not None and self.gateway is not None:
             self.may_stop.add(instance)
+            self.may_kill.add(instance)
             self.take(self.roster.overrun(instance, self.now))
 
     def _gateway_leaves(self) -> None:
@@ -239,7 +244,7 @@ class World:
     def removed(self, number: int) -> None:
         revision = REVISIONS[number % 2]
         self.deployed_ids.discard(revision)
-        self.may_stop |= {each for each, of in self.running.items() if of == revision and each not in self.held}
+        self.may_stop |= {each for each, of in self.running.items() if of == revision}
         self.take(self.roster.removed(revision, self.now))
 
     def engine_restarts(self, number: int) -> None:
