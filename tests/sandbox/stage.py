@@ -8,18 +8,19 @@ import os
 import struct
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 from corral import config
 from corral.model import ExitCause, FunctionSpec, InstanceId, Revision, RevisionId, SlotId
 from corral.ports import Exit, Launch
 from corral.sandbox import open_sandbox
 
-DEADLINE_S = 20.0
+DEADLINE_S = 5.0
 """Nothing here takes a second; a machine under load may be slow."""
 UID = 100_500
-HELLO, READY, FAILED, HEAD, BODY, END, ACK = 1, 2, 3, 4, 5, 6, 7
+HELLO, READY, FAILED, HEAD, BODY, END, ACK, CODE = 1, 2, 3, 4, 5, 6, 7, 12
 LAST, ERROR = 1, 2
 
 
@@ -31,8 +32,10 @@ class Stage:
             (root / folder).mkdir(parents=True)
         root.chmod(0o755)
         self.data = root / "data"
+        # T0 is for keepers that are not root: a base of -1 makes it leave every user as it is.
+        uid_base = 100_000 if tier == "T1" else -1
         self.boot = config.Boot(
-            settings=config.Settings(),
+            settings=config.Settings(keeper=config.Keeper(uid_base=uid_base)),
             data=str(self.data),
             run=str(root / "run"),
             name=config.data_name(self.data),
@@ -45,6 +48,7 @@ class Stage:
         self.fallen: list[str] = []
         self.addresses: dict[InstanceId, str] = {}
         self._logs: dict[InstanceId, int] = {}
+        self._log_fds: list[int] = []
         self._changed = asyncio.Event()
         self._numbers = itertools.count(1)
 
@@ -67,10 +71,9 @@ class Stage:
         self.fallen.append(detail)
         self._changed.set()
 
-    async def until(self, claim: "object") -> None:
+    async def until(self, claim: Callable[[], object]) -> None:
         """Wait until `claim()` holds: asked after everything the backend reports, and every 5 ms for what it does
         not report."""
-        assert callable(claim)
         async with asyncio.timeout(DEADLINE_S):
             while not claim():
                 self._changed.clear()
@@ -118,17 +121,22 @@ class Stage:
     def _open_log(self, instance: InstanceId) -> int:
         path = Path(self.boot.run) / f"{instance}.fifo"
         os.mkfifo(path)
-        self._logs[instance] = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-        for_child = os.open(path, os.O_RDWR)
+        ours = self._logs[instance] = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        theirs = os.open(path, os.O_RDWR)
         os.unlink(path)
-        self._children_logs = for_child
-        return for_child
+        self._log_fds += [ours, theirs]
+        return theirs
 
     def log(self, instance: InstanceId) -> str:
         try:
             return os.read(self._logs[instance], 65_536).decode()
         except BlockingIOError:
             return ""
+
+    async def close(self) -> None:
+        await self.sandbox.close()
+        for fd in self._log_fds:
+            os.close(fd)
 
     async def exit_of(self, instance: InstanceId) -> Exit:
         await self.until(lambda: instance in self.exits)
@@ -142,7 +150,7 @@ class Stage:
         path = self.addresses[instance].removeprefix("unix:")
         return Client(*await asyncio.open_unix_connection(path))
 
-    async def call(self, instance: InstanceId, **arguments: object) -> "object":
+    async def call(self, instance: InstanceId, **arguments: object) -> Any:
         """One call on a connection of its own; what the function answered, as JSON."""
         client = await self.connect(instance)
         try:
@@ -158,6 +166,7 @@ class Client:
         self._reader, self._writer = reader, writer
         self._calls = itertools.count(1)
         self.ready: dict[str, object] = {}
+        self.code = b""
         self.send(HELLO, 0, 0, b'{"version": 1, "in_flight": 0}')
 
     def send(self, kind: int, flags: int, call: int, payload: bytes) -> None:
@@ -168,7 +177,7 @@ class Client:
             kind, flags, size, call = struct.unpack(">BBHI", await self._reader.readexactly(8))
             return kind, flags, call, await self._reader.readexactly(size)
 
-    async def call(self, arguments: object) -> "object":
+    async def call(self, arguments: object) -> Any:
         number = next(self._calls)
         body = json.dumps(arguments).encode()
         lines = f"POST /\r\ncontent-type: application/json\r\nx-request-id: r{number}\r\n"
@@ -177,6 +186,8 @@ class Client:
         answer = b""
         while True:
             kind, flags, call, payload = await self.receive()
+            if kind == CODE:
+                self.code = payload
             if kind == READY:
                 self.ready = json.loads(payload)
             if kind == FAILED or (flags & ERROR):
@@ -184,7 +195,7 @@ class Client:
             if call == number and kind == BODY:
                 answer += payload
             if call == number and flags & LAST:
-                return json.loads(answer)
+                return json.loads(answer or b"null")
 
     def close(self) -> None:
         self._writer.close()
@@ -198,4 +209,4 @@ async def stage(tier: str) -> AsyncIterator[Stage]:
         try:
             yield made
         finally:
-            await made.sandbox.close()
+            await made.close()

@@ -3,7 +3,7 @@ keep. Everything here blocks, and is called from one thread at a time."""
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from corral.model import FunctionKey
@@ -46,17 +46,16 @@ class Journal:
         return records[count:]
 
     def remove(self, key: FunctionKey) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            namespace, name = key.split("/")
-            with self._open_folder(key) as folder:
-                for file in (CURRENT, PREVIOUS):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(file, dir_fd=folder)
-            logs = self._data / "logs" / namespace
-            os.rmdir(logs / name)
+        """Raises OSError when it is there and cannot be removed."""
+        with self._open_folder(key) as folder:
+            for file in (CURRENT, PREVIOUS):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(file, dir_fd=folder)
+        namespace, name = key.split("/")
+        os.rmdir(self._data / "logs" / namespace / name)
 
     @contextlib.contextmanager
-    def _open_folder(self, key: FunctionKey):  # type: ignore[no-untyped-def]
+    def _open_folder(self, key: FunctionKey) -> Iterator[int]:
         """Step by step and through no symbolic link: the data folder is the engine's, and we may be root."""
         fd = os.open(self._data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -69,14 +68,13 @@ class Journal:
             os.close(fd)
 
     def _step(self, folder: int, name: str) -> int:
-        with contextlib.suppress(FileNotFoundError):
-            return os.open(name, _FOLDER, dir_fd=folder)
-        os.mkdir(name, 0o750, dir_fd=folder)
-        made = os.open(name, _FOLDER, dir_fd=folder)
-        if self._reader_gid is not None:
-            os.fchown(made, -1, self._reader_gid)
-            os.fchmod(made, 0o750)
-        return made
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o750, dir_fd=folder)
+        fd = os.open(name, _FOLDER, dir_fd=folder)
+        if self._reader_gid is not None and os.fstat(fd).st_mode & 0o777 != 0o750:
+            os.fchown(fd, -1, self._reader_gid)
+            os.fchmod(fd, 0o750)
+        return fd
 
 
 def _fitting(records: Sequence[bytes], room: int) -> int:

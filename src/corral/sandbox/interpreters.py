@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -52,7 +53,9 @@ def find_interpreter(runtime: str) -> Interpreter:
 def installed() -> list[str]:
     """Names of runtimes `python3.N` that run here, oldest first."""
     minors = {int(found[1]) for folder in _folders() for found in map(_NAME.match, _names(folder)) if found}
-    return [name for name in (f"python3.{minor}" for minor in sorted(minors) if minor >= OLDEST[1]) if _runs(name)]
+    names = [f"python3.{minor}" for minor in sorted(minors) if minor >= OLDEST[1]]
+    with ThreadPoolExecutor(len(names) or 1) as trials:
+        return [name for name, runs in zip(names, trials.map(_runs, names), strict=True) if runs]
 
 
 def _runs(runtime: str) -> bool:
@@ -110,3 +113,8 @@ def _try(path: str) -> Interpreter | None:
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
         return None
     return Interpreter(executable, version, _prefixes(*prefixes))
+
+
+def is_own(runtime: str) -> bool:
+    """Whether `python3.N` is the interpreter we run on."""
+    return runtime == f"python3.{sys.version_info.minor}"
