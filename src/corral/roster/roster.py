@@ -1,172 +1,29 @@
-"""The Roster: every revision's instances, who holds them and how many there should be. One, in the engine.
-Pure: events in, actions out; `now` and the random source are given. Nothing ticks an idle revision."""
+"""The Roster itself: events in, actions out."""
 
 import heapq
 import random
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 
 import msgspec
 
 from corral.model import ExitCause, GatewayId, InstanceId, Observation, RevisionId
 from corral.policy import SCALERS, Scaler, Situation, Terms
-from corral.policy.backoff import Backoff
+from corral.roster.actions import (
+    Action,
+    Assign,
+    Block,
+    Decided,
+    InstanceView,
+    Release,
+    Retire,
+    Scaling,
+    Start,
+    Stop,
+)
+from corral.roster.deployment import CRASHED_EARLY_S, Deployment, Instance, State
 
-FAILED_FIRST_S, FAILED_MOST_S = 1.0, 60.0
-"""After a start that failed, doubling from the first to the most."""
-CRASHED_FIRST_S, CRASHED_MOST_S = 0.01, 5.0
-"""After an instance that ended by itself within CRASHED_EARLY_S: calls go on being held, so the waits are short."""
-CRASHED_EARLY_S = 1.0
 RELEASE_S = 1.0
 """A gateway answers a Release at once, with fewer when fewer are idle; what did not come within this time won't."""
-
-
-class Scaling(msgspec.Struct, frozen=True, kw_only=True):
-    """What a revision's scaler may do."""
-
-    min: int
-    max: int
-    initial: int
-    idle_s: float
-    concurrency: int
-    scaler: str = "corral"
-
-
-class Start(msgspec.Struct, frozen=True):
-    instance: InstanceId
-    revision: RevisionId
-
-
-class Assign(msgspec.Struct, frozen=True):
-    """Follows its Start at once for a fresh one: the gateway may send before it is ready."""
-
-    instance: InstanceId
-    revision: RevisionId
-    gateway: GatewayId
-    fresh: bool
-
-
-class Release(msgspec.Struct, frozen=True):
-    gateway: GatewayId
-    revision: RevisionId
-    count: int
-
-
-class Retire(msgspec.Struct, frozen=True):
-    gateway: GatewayId
-    instance: InstanceId
-
-
-class Stop(msgspec.Struct, frozen=True):
-    instance: InstanceId
-    cause: ExitCause
-
-
-class Block(msgspec.Struct, frozen=True):
-    """Tell the gateways: no instance before `until`. Empty `error` lifts it."""
-
-    revision: RevisionId
-    error: str
-    until: float
-    kind: str
-
-
-class Decided(msgspec.Struct, frozen=True):
-    """For people: a scaling decision and why. Emitted when the desired number changed."""
-
-    revision: RevisionId
-    desired: int
-    have: int
-    why: str
-
-
-Action = Start | Assign | Release | Retire | Stop | Block | Decided
-
-
-class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
-    """For `describe`."""
-
-    instance: InstanceId
-    state: str
-    """starting, ready, releasing, stopping"""
-    gateway: GatewayId | None
-    since: float
-
-
-class _State(StrEnum):
-    STARTING = "starting"
-    READY = "ready"
-    RELEASING = "releasing"
-    STOPPING = "stopping"
-
-
-class _Instance:
-    __slots__ = ("gateway", "id", "revision", "since", "state")
-
-    def __init__(self, id: InstanceId, revision: "_Revision", state: _State, now: float) -> None:
-        self.id = id
-        self.revision = revision
-        self.gateway: GatewayId | None = None
-        """Who holds it; None: nobody, it waits for a gateway."""
-        self.state = state
-        self.since = now
-
-
-class _Revision:
-    """A revision's instances and what is wanted of them."""
-
-    def __init__(self, id: RevisionId, scaling: Scaling, scaler: Scaler) -> None:
-        self.id = id
-        self.scaling = scaling
-        self.scaler = scaler
-        self.instances: dict[InstanceId, _Instance] = {}
-        self.count = dict.fromkeys(_State, 0)
-        self.asked = 0
-        """Instances that the gateway was asked to give up and has not yet."""
-        self.asked_until = float("-inf")
-        self.desired = 0
-        """As the scaler said last, before min and max."""
-        self.why = ""
-        self.decided: Decided | None = None
-        self.is_settled = False
-        self.is_removed = False
-        self.failures = Backoff(FAILED_FIRST_S, FAILED_MOST_S)
-        self.crashes = Backoff(CRASHED_FIRST_S, CRASHED_MOST_S)
-        self.ask_at: float | None = None
-        """When the scaler wants to be asked again."""
-        self.timer_at: float | None = None
-        """The one entry of the heap that counts; others are left over."""
-
-    @property
-    def ready(self) -> int:
-        """Without those asked back."""
-        return max(0, self.count[_State.READY] - self.asked)
-
-    @property
-    def have(self) -> int:
-        """Those that start included, those asked back not. The gateway may give up one that is still starting."""
-        return max(0, self.count[_State.READY] + self.count[_State.STARTING] - self.asked)
-
-    @property
-    def floor(self) -> int:
-        if self.is_removed:
-            return 0
-        return self.scaling.min if self.is_settled else max(self.scaling.min, self.scaling.initial)
-
-    @property
-    def start_at(self) -> float:
-        """No start before this moment."""
-        return max(self.failures.until, self.crashes.until)
-
-    def expect(self, desired: int, why: str) -> None:
-        """Not more than `desired` until the scaler says so again: what was lost comes back with the calls."""
-        if desired < self.desired:
-            self.desired, self.why = desired, why
-
-    def put(self, instance: _Instance, state: _State) -> None:
-        self.count[instance.state] -= 1
-        self.count[state] += 1
-        instance.state = state
 
 
 class Roster:
@@ -178,8 +35,8 @@ class Roster:
     def __init__(self, boot: str, cores: int, rng: random.Random) -> None:
         self._boot, self._cores, self._rng = boot, cores, rng
         self._started = 0
-        self._revisions: dict[RevisionId, _Revision] = {}
-        self._instances: dict[InstanceId, _Instance] = {}
+        self._revisions: dict[RevisionId, Deployment] = {}
+        self._instances: dict[InstanceId, Instance] = {}
         # In the order they connected: the first is the home of all revisions.
         self._gateways: dict[GatewayId, None] = {}
         self._has_keeper = False
@@ -193,7 +50,7 @@ class Roster:
         known = self._revisions.get(revision)
         actions: list[Action] = []
         if known is None:
-            known = self._revisions[revision] = _Revision(revision, scaling, self._scaler(scaling))
+            known = self._revisions[revision] = Deployment(revision, scaling, self._scaler(scaling))
         else:
             if (scaling.scaler, scaling.idle_s) != (known.scaling.scaler, known.scaling.idle_s):
                 known.scaler = self._scaler(scaling)
@@ -219,7 +76,7 @@ class Roster:
         known.is_removed, known.ask_at, known.desired = True, None, 0
         actions: list[Action] = []
         for instance in list(known.instances.values()):
-            if instance.state in (_State.STARTING, _State.READY):
+            if instance.state in (State.STARTING, State.READY):
                 actions += self._retire(instance)
         self._forget_if_empty(known)
         return actions
@@ -253,10 +110,10 @@ class Roster:
     def ready(self, instance: InstanceId, concurrency: int, now: float) -> Sequence[Action]:
         """It loaded its code and serves `concurrency` calls at once."""
         found = self._instances.get(instance)
-        if found is None or found.state is not _State.STARTING:
+        if found is None or found.state is not State.STARTING:
             return ()
         known = found.revision
-        known.put(found, _State.READY)
+        known.put(found, State.READY)
         found.since = now
         known.scaling = msgspec.structs.replace(known.scaling, concurrency=concurrency)
         return self._unblock(known, now) + self._ask(known, now, joined=True)
@@ -264,10 +121,10 @@ class Roster:
     def failed(self, instance: InstanceId, error: str, kind: str, now: float) -> Sequence[Action]:
         """It could not load (`load`) or be started (`start`): further starts back off from 1 to 60 s, doubling."""
         found = self._instances.get(instance)
-        if found is None or found.state is _State.STOPPING:
+        if found is None or found.state is State.STOPPING:
             return ()
         known = found.revision
-        known.put(found, _State.STOPPING)
+        known.put(found, State.STOPPING)
         known.failures.failed(now)
         known.expect(
             known.have, f"a start failed; the next one is in {known.failures.until - now:.0f} s at the earliest"
@@ -286,9 +143,9 @@ class Roster:
         if found is None:
             return ()
         known = found.revision
-        if found.state in (_State.STARTING, _State.READY):
+        if found.state in (State.STARTING, State.READY):
             self._note_age(found, now)
-            known.put(found, _State.STOPPING)
+            known.put(found, State.STOPPING)
             known.expect(known.have, "an instance was lost")
         self._forget(found)
         return self._converge(known, now)
@@ -296,13 +153,13 @@ class Roster:
     def released(self, instance: InstanceId, now: float) -> Sequence[Action]:
         """The gateway gave it up: Stop."""
         found = self._instances.get(instance)
-        if found is None or found.state is _State.STOPPING:
+        if found is None or found.state is State.STOPPING:
             return ()
         known = found.revision
-        was_asked = known.asked > 0 or found.state is _State.RELEASING
-        if found.state is not _State.RELEASING:
+        was_asked = known.asked > 0 or found.state is State.RELEASING
+        if found.state is not State.RELEASING:
             known.asked = max(0, known.asked - 1)
-        known.put(found, _State.STOPPING)
+        known.put(found, State.STOPPING)
         if not was_asked:
             known.expect(known.have, "a gateway gave an instance up")
         if now - found.since >= CRASHED_EARLY_S:
@@ -313,12 +170,12 @@ class Roster:
     def overrun(self, instance: InstanceId, now: float) -> Sequence[Action]:
         """A call's timeout passed in it: Stop with cause TIMEOUT."""
         found = self._instances.get(instance)
-        if found is None or found.state is _State.STOPPING:
+        if found is None or found.state is State.STOPPING:
             return ()
         known = found.revision
-        if found.state in (_State.STARTING, _State.READY):
+        if found.state in (State.STARTING, State.READY):
             self._note_age(found, now)
-        known.put(found, _State.STOPPING)
+        known.put(found, State.STOPPING)
         known.expect(known.have, "an instance is ended because a call in it exceeded its timeout")
         return [Stop(instance, ExitCause.TIMEOUT), *self._converge(known, now)]
 
@@ -365,7 +222,7 @@ class Roster:
             known = self._instances.get(instance)
             if known is None:
                 actions += self._give(self._adopt(instance, revision, now), fresh=False)
-            elif known.state is _State.STOPPING:
+            elif known.state is State.STOPPING:
                 actions.append(Stop(instance, ExitCause.STOPPED))
         for deployed in list(self._revisions.values()):
             actions += self._review(deployed, now)
@@ -428,7 +285,7 @@ class Roster:
 
     def _ask(
         self,
-        known: _Revision,
+        known: Deployment,
         now: float,
         *,
         waiting: int = 0,
@@ -441,7 +298,7 @@ class Roster:
             return []
         situation = Situation(
             ready=known.ready,
-            starting=known.count[_State.STARTING],
+            starting=known.count[State.STARTING],
             concurrency=known.scaling.concurrency,
             waiting=waiting,
             executing=executing,
@@ -455,13 +312,13 @@ class Roster:
             known.desired, known.why = decision.desired, decision.why
         return self._converge(known, now)
 
-    def _review(self, known: _Revision, now: float) -> list[Action]:
+    def _review(self, known: Deployment, now: float) -> list[Action]:
         """Somebody came back. Adopted instances get their time to be used, like new ones."""
         if known.have and known.ask_at is None:
             return self._ask(known, now, joined=True)
         return self._converge(known, now)
 
-    def _converge(self, known: _Revision, now: float) -> list[Action]:
+    def _converge(self, known: Deployment, now: float) -> list[Action]:
         """From what stands to what is desired, as far as allowed now. Ends every event that may change either."""
         if known.is_removed:
             return []
@@ -477,7 +334,7 @@ class Roster:
         self._arm(known, now)
         return actions
 
-    def _note(self, known: _Revision, desired: int) -> list[Action]:
+    def _note(self, known: Deployment, desired: int) -> list[Action]:
         if desired == (0 if known.decided is None else known.decided.desired):
             return []
         why = known.why
@@ -489,19 +346,19 @@ class Roster:
         known.decided = Decided(known.id, desired, known.have, why)
         return [known.decided]
 
-    def _start(self, known: _Revision, missing: int, now: float) -> list[Action]:
+    def _start(self, known: Deployment, missing: int, now: float) -> list[Action]:
         home = self._home()
         if home is None or not self._has_keeper or now < known.start_at:
             return []
         actions: list[Action] = []
         for _ in range(min(missing, known.scaling.max - len(known.instances))):
             self._started += 1
-            started = self._add(InstanceId(f"{self._boot}-{self._started}"), known, _State.STARTING, now)
+            started = self._add(InstanceId(f"{self._boot}-{self._started}"), known, State.STARTING, now)
             actions.append(Start(started.id, known.id))
             actions += self._give(started, fresh=True)
         return actions
 
-    def _release(self, known: _Revision, count: int, now: float) -> list[Action]:
+    def _release(self, known: Deployment, count: int, now: float) -> list[Action]:
         home = self._home()
         if home is None:
             return []
@@ -509,12 +366,12 @@ class Roster:
         known.asked_until = now + RELEASE_S
         return [Release(home, known.id, count)]
 
-    def _unblock(self, known: _Revision, now: float) -> list[Action]:
+    def _unblock(self, known: Deployment, now: float) -> list[Action]:
         was_blocked = known.failures.is_waiting(now)
         known.failures.reset()
         return [Block(known.id, "", now, "")] if was_blocked else []
 
-    def _arm(self, known: _Revision, now: float) -> None:
+    def _arm(self, known: Deployment, now: float) -> None:
         moments = [] if known.ask_at is None else [known.ask_at]
         if known.start_at > now and max(known.desired, known.floor) > known.have:
             moments.append(known.start_at)
@@ -532,20 +389,20 @@ class Roster:
     def _home(self) -> GatewayId | None:
         return next(iter(self._gateways), None)
 
-    def _add(self, instance: InstanceId, known: _Revision, state: _State, now: float) -> _Instance:
-        added = _Instance(instance, known, state, now)
+    def _add(self, instance: InstanceId, known: Deployment, state: State, now: float) -> Instance:
+        added = Instance(instance, known, state, now)
         known.instances[instance] = self._instances[instance] = added
         known.count[state] += 1
         return added
 
-    def _adopt(self, instance: InstanceId, revision: RevisionId, now: float) -> _Instance:
+    def _adopt(self, instance: InstanceId, revision: RevisionId, now: float) -> Instance:
         """Whether it has loaded is not known; taken for ready, so that its end is not blamed on its code."""
         known = self._revisions.get(revision)
         if known is None:
             nothing = Scaling(min=0, max=0, initial=0, idle_s=0.0, concurrency=1)
-            known = self._revisions[revision] = _Revision(revision, nothing, self._scaler(nothing))
+            known = self._revisions[revision] = Deployment(revision, nothing, self._scaler(nothing))
             known.is_removed = True
-        return self._add(instance, known, _State.READY, now)
+        return self._add(instance, known, State.READY, now)
 
     def _take_held(
         self, gateway: GatewayId, instance: InstanceId, revision: RevisionId, now: float
@@ -555,45 +412,45 @@ class Roster:
             found = self._adopt(instance, revision, now)
             if self._has_keeper:
                 # The keeper answers that it does not run, and the gateway hears of it.
-                found.revision.put(found, _State.STOPPING)
+                found.revision.put(found, State.STOPPING)
                 return (Stop(instance, ExitCause.KEEPER_LOST),)
         if found.gateway not in (None, gateway):
             return ()
         found.gateway = gateway
-        if found.state is _State.STOPPING:
+        if found.state is State.STOPPING:
             return ()
-        return self._retire(found) if found.revision.is_removed or found.state is _State.RELEASING else ()
+        return self._retire(found) if found.revision.is_removed or found.state is State.RELEASING else ()
 
-    def _give(self, found: _Instance, *, fresh: bool) -> list[Action]:
+    def _give(self, found: Instance, *, fresh: bool) -> list[Action]:
         """Find an instance that no gateway holds its gateway, or its end."""
         home = self._home()
-        if home is None or found.state is _State.STOPPING:
+        if home is None or found.state is State.STOPPING:
             return []
-        if found.revision.is_removed or found.state is _State.RELEASING:
-            found.revision.put(found, _State.STOPPING)
+        if found.revision.is_removed or found.state is State.RELEASING:
+            found.revision.put(found, State.STOPPING)
             return [Stop(found.id, ExitCause.REMOVED)]
         found.gateway = home
         return [Assign(found.id, found.revision.id, home, fresh)]
 
-    def _retire(self, found: _Instance) -> list[Action]:
+    def _retire(self, found: Instance) -> list[Action]:
         """A gateway that is away hears of it when it is back, by what it holds."""
-        if found.state is not _State.RELEASING:
-            found.revision.put(found, _State.RELEASING)
+        if found.state is not State.RELEASING:
+            found.revision.put(found, State.RELEASING)
         return [] if found.gateway is None else [Retire(found.gateway, found.id)]
 
-    def _note_age(self, found: _Instance, now: float) -> None:
+    def _note_age(self, found: Instance, now: float) -> None:
         if now - found.since < CRASHED_EARLY_S:
             found.revision.crashes.failed(now)
         else:
             found.revision.crashes.reset()
 
-    def _forget(self, found: _Instance) -> None:
+    def _forget(self, found: Instance) -> None:
         known = found.revision
         del self._instances[found.id]
         del known.instances[found.id]
         known.count[found.state] -= 1
         self._forget_if_empty(known)
 
-    def _forget_if_empty(self, known: _Revision) -> None:
+    def _forget_if_empty(self, known: Deployment) -> None:
         if known.is_removed and not known.instances:
             self._revisions.pop(known.id, None)

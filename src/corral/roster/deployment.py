@@ -1,0 +1,90 @@
+"""The Roster's books: a deployed revision, its instances and what is wanted of them."""
+
+from enum import StrEnum
+
+from corral.model import GatewayId, InstanceId, RevisionId
+from corral.policy import Scaler
+from corral.policy.backoff import Backoff
+from corral.roster.actions import Decided, Scaling
+
+FAILED_FIRST_S, FAILED_MOST_S = 1.0, 60.0
+"""After a start that failed, doubling from the first to the most."""
+CRASHED_FIRST_S, CRASHED_MOST_S = 0.01, 5.0
+"""After an instance that ended by itself within CRASHED_EARLY_S: calls go on being held, so the waits are short."""
+CRASHED_EARLY_S = 1.0
+
+
+class State(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    RELEASING = "releasing"
+    STOPPING = "stopping"
+
+
+class Instance:
+    __slots__ = ("gateway", "id", "revision", "since", "state")
+
+    def __init__(self, id: InstanceId, revision: "Deployment", state: State, now: float) -> None:
+        self.id = id
+        self.revision = revision
+        self.gateway: GatewayId | None = None
+        """Who holds it; None: nobody, it waits for a gateway."""
+        self.state = state
+        self.since = now
+
+
+class Deployment:
+    """A revision's instances and what is wanted of them."""
+
+    def __init__(self, id: RevisionId, scaling: Scaling, scaler: Scaler) -> None:
+        self.id = id
+        self.scaling = scaling
+        self.scaler = scaler
+        self.instances: dict[InstanceId, Instance] = {}
+        self.count = dict.fromkeys(State, 0)
+        self.asked = 0
+        """Instances that the gateway was asked to give up and has not yet."""
+        self.asked_until = float("-inf")
+        self.desired = 0
+        """As the scaler said last, before min and max."""
+        self.why = ""
+        self.decided: Decided | None = None
+        self.is_settled = False
+        self.is_removed = False
+        self.failures = Backoff(FAILED_FIRST_S, FAILED_MOST_S)
+        self.crashes = Backoff(CRASHED_FIRST_S, CRASHED_MOST_S)
+        self.ask_at: float | None = None
+        """When the scaler wants to be asked again."""
+        self.timer_at: float | None = None
+        """The one entry of the heap that counts; others are left over."""
+
+    @property
+    def ready(self) -> int:
+        """Without those asked back."""
+        return max(0, self.count[State.READY] - self.asked)
+
+    @property
+    def have(self) -> int:
+        """Those that start included, those asked back not. The gateway may give up one that is still starting."""
+        return max(0, self.count[State.READY] + self.count[State.STARTING] - self.asked)
+
+    @property
+    def floor(self) -> int:
+        if self.is_removed:
+            return 0
+        return self.scaling.min if self.is_settled else max(self.scaling.min, self.scaling.initial)
+
+    @property
+    def start_at(self) -> float:
+        """No start before this moment."""
+        return max(self.failures.until, self.crashes.until)
+
+    def expect(self, desired: int, why: str) -> None:
+        """Not more than `desired` until the scaler says so again: what was lost comes back with the calls."""
+        if desired < self.desired:
+            self.desired, self.why = desired, why
+
+    def put(self, instance: Instance, state: State) -> None:
+        self.count[instance.state] -= 1
+        self.count[state] += 1
+        instance.state = state
