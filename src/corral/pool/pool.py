@@ -1,18 +1,15 @@
-"""The Pool: the calls and instances of one revision in one gateway. Pure: events in, actions out; `now` is given.
-
-Invariants, each with a property test: an instance never holds more calls than its concurrency; a slot is taken when
-the instance is chosen and given back exactly once, in every order of answer, cancellation, timeout and death."""
+"""The Pool itself: events in, actions out."""
 
 import heapq
 from collections import OrderedDict
 from collections.abc import Sequence
-from enum import Enum
 
 import msgspec
 
 from corral.errors import CorralError, QueueFull, StartTimeout
 from corral.model import CallId, InstanceId, Observation, RevisionId
 from corral.policy.balance import Choose, Stack, Worker, most_recent
+from corral.pool.actions import Action, Dispatch, Limits, Orphan, Outcome, Refuse, Released, Want
 
 WANT_GAP_S = 0.010
 """Least time between two Wants."""
@@ -20,57 +17,6 @@ WANT_OLD_S = 0.050
 """A call that waits longer than this lets the scaler double its starts, so it is told again."""
 WANT_AGAIN_S = 1.0
 """Longest silence while calls wait: a Want that got lost costs no more than this."""
-
-
-class Dispatch(msgspec.Struct, frozen=True, gc=False):
-    """Send the call to the instance."""
-
-    call: CallId
-    instance: InstanceId
-
-
-class Refuse(msgspec.Struct, frozen=True):
-    """The call ends here; `fault` says why. The pool has forgotten it."""
-
-    call: CallId
-    fault: CorralError
-
-
-class Want(msgspec.Struct, frozen=True, gc=False):
-    """Calls wait for instances. Edge-triggered: at the first waiting call, then at most every 10 ms while the
-    shortfall grows."""
-
-    waiting: int
-    executing: int
-    oldest_wait_s: float
-
-
-class Released(msgspec.Struct, frozen=True, gc=False):
-    """The instance was given up: idle, and no call goes to it any more. The pool has forgotten it."""
-
-    instance: InstanceId
-
-
-class Orphan(msgspec.Struct, frozen=True, gc=False):
-    """The instance that held this call is gone and the pool has forgotten the call: offer it again (`front=True`)
-    if it was not begun, else end it."""
-
-    call: CallId
-
-
-Action = Dispatch | Refuse | Want | Released | Orphan
-
-
-class Outcome(Enum):
-    OK = "ok"  # answered with 200
-    OTHER = "other"  # answered with another status
-    FAILED = "failed"  # the function raised, or its deadline passed
-    CANCELLED = "cancelled"  # its client left
-
-
-class Limits(msgspec.Struct, frozen=True):
-    concurrency: int
-    queue: int
 
 
 class _Held(msgspec.Struct, frozen=True, gc=False):
