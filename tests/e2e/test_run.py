@@ -1,0 +1,69 @@
+"""./run as a newcomer types it, in a closed folder with nothing prepared."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .server import wait_for
+
+PROJECT = Path(__file__).parents[2]
+TAKEN = ("src", "examples", ".ci", "run", "requirements.lock", "pyproject.toml", "README.md", "LICENSE")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the project that only its owner may enter, made under a narrow umask."""
+    folder = tmp_path / "checkout"
+    folder.mkdir(mode=0o700)
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in TAKEN:
+        source = PROJECT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignored)
+        else:
+            shutil.copy2(source, folder / name)
+    for path in (folder / "src").rglob("*"):
+        path.chmod(path.stat().st_mode & 0o700)
+    return folder
+
+
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        port: int = trial.getsockname()[1]
+        return port
+
+
+def test_run_sets_up_deploys_calls_and_stops_on_ctrl_c(checkout: Path, tmp_path: Path) -> None:
+    port = free_port()
+    environment = {
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("CORRAL_", "SUDO_", "VIRTUAL_ENV"))
+        },
+        "CORRAL_PORT": str(port),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        run = subprocess.Popen(["./run"], cwd=checkout, env=environment, stdout=out, stderr=out, start_new_session=True)
+    try:
+        wait_for("the invitation", lambda: "until Ctrl-C" in log.read_text() or run.poll() is not None, 240)
+        said = log.read_text()
+        assert run.poll() is None, said
+        answer = next(line for line in said.splitlines() if line.startswith('{"words"'))
+        assert json.loads(answer)["words"] == 6
+        assert f"curl http://127.0.0.1:{port}/function/words" in said
+        again = subprocess.run(["./run"], cwd=checkout, env=environment, capture_output=True, text=True, timeout=60)
+        assert (again.returncode, again.stderr.count(f"Port {port} is in use")) == (2, 1)
+    finally:
+        os.killpg(run.pid, signal.SIGINT)
+    assert run.wait(10) == 0
+    assert list((tmp_path / "state").rglob("*.token")) == []
