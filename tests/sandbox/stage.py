@@ -47,6 +47,7 @@ class Stage:
         self.zygotes: dict[str, int] = {}
         self.fallen: list[str] = []
         self.addresses: dict[InstanceId, str] = {}
+        self.users: dict[InstanceId, int] = {}
         self._logs: dict[InstanceId, int] = {}
         self._log_fds: list[int] = []
         self._changed = asyncio.Event()
@@ -82,19 +83,19 @@ class Stage:
 
     # What a test does.
 
-    def package(self, name: str, code: str) -> Path:
-        folder = self.data / "packages/default" / name
-        folder.mkdir(exist_ok=True)
-        (folder / "app.py").write_text(code)
-        return folder
-
-    async def start(self, code: str, *, code_file: str | None = None, **spec: object) -> InstanceId:
-        """An instance of a function of that source; its entry is `app:main`."""
+    async def start(self, code: str | None, *, code_file: str | None = None, **spec: object) -> InstanceId:
+        """An instance of a function of that source; its entry is `app:main`. None: without a package."""
         number = next(self._numbers)
         slot = SlotId(f"s{number}")
         instance = InstanceId(f"test-{number}")
         self.addresses[instance] = await self.sandbox.prepare(slot)
-        package = self.package(f"p{number}", code)
+        self.users[instance] = UID + number
+        package = self.data / f"packages/default/p{number}"
+        if code is not None:
+            package.mkdir()
+            (package / "app.py").write_text(code)
+            # For all the file says anybody could change it.
+            (package / "app.py").chmod(0o666)
         revision = Revision(
             id=RevisionId(f"default/f{number}@1"),
             namespace="default",
