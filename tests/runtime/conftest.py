@@ -47,3 +47,9 @@ def sandboxed() -> Iterator[Zygote]:
 def plain() -> Iterator[Zygote]:
     """The interpreter of the tests, without a sandbox."""
     yield from _zygote(OWN, False)
+
+
+@pytest.fixture
+def own_zygote() -> Iterator[Zygote]:
+    """One that may be ended."""
+    yield from _zygote(OWN, False)

@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -296,15 +297,19 @@ class Instance:
     def wait_exited(self) -> int:
         return self._zygote.wait_exited(self)
 
+    def close_process(self) -> None:
+        """Kill it and wait for its end."""
+        with contextlib.suppress(EOFError, OSError):
+            self._zygote.wait_started(self)
+            if self.name not in self._zygote._exits and self.pidfd is not None:
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+                self.wait_exited()
+
     def close(self) -> None:
         for gateway in self.gateways:
             gateway.close()
         self.listener.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._zygote.wait_started(self)
-            if self.name not in self._zygote._exits:
-                os.kill(self.pid or 0, 9)
-                self.wait_exited()
+        self.close_process()
         os.close(self.log_fd)
         if self.pidfd is not None:
             os.close(self.pidfd)

@@ -80,6 +80,7 @@ def _keep_descriptors(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
     os.dup2(fds["log"], 2)
     os.dup2(fds["listen"], LISTEN_FD, inheritable=False)
     kernel.close_from(LISTEN_FD + 1)
+    fds["log"] = 2
 
 
 def _limit(plan: Dict[str, Any]) -> None:

@@ -24,23 +24,21 @@ ANNOUNCE_S = 10.0
 def live(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: dress.Wardrobe) -> NoReturn:
     """Never returns into the zygote, whatever happens."""
     status = DRESS_FAILED
-    log = fds["log"]
     try:
         stamps = dict(plan.get("stamps") or {}, forked=time.monotonic())
         os.register_at_fork(after_in_child=threading._after_fork)  # type: ignore[attr-defined]
         code = _read_code(fds)
         dress.dress(plan, fds, wardrobe)
-        log = 2
         stamps["dressed"] = time.monotonic()
         status = LOAD_FAILED
         _run(plan, code, stamps)
         status = 0
     except frames.Broken as exc:
         status = BROKEN
-        os.write(log, ("corral: the gateway broke the protocol: %s\n" % exc).encode("utf-8", "replace"))
+        os.write(fds["log"], ("corral: the gateway broke the protocol: %s\n" % exc).encode("utf-8", "replace"))
     except BaseException as exc:
         text = "corral: the sandbox could not be made: %s" if status == DRESS_FAILED else "corral: cannot go on: %s"
-        os.write(log, (text % (exc or type(exc).__name__) + "\n").encode("utf-8", "replace"))
+        os.write(fds["log"], (text % (exc or type(exc).__name__) + "\n").encode("utf-8", "replace"))
     finally:
         os._exit(status)
 

@@ -17,6 +17,9 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 PIPE_ATOMIC = 4096
 """A write to a pipe up to this size never mixes with another one. Longer lines are cut."""
 
+LINE_MAX = 64 * 1024
+"""Characters kept of a line that does not end."""
+
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -87,7 +90,7 @@ class Output(io.TextIOBase):
         begun = call.begun.pop(self._fd, "") if call.begun else ""
         lines = (begun + text).split("\n") if begun else text.split("\n")
         rest = lines.pop()
-        if len(rest) > PIPE_ATOMIC:
+        if len(rest) > LINE_MAX:
             lines.append(rest)
         elif rest:
             call.begun = call.begun or {}
