@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
 import struct
@@ -49,7 +50,8 @@ class Engine:
         for one in list(self._links):
             one.close()
         await self._server.wait_closed()
-        Path(self._path).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
 
     def _open(self, opened: Link[Any], hello: Hello) -> None:
         self._links.append(opened)
@@ -99,6 +101,8 @@ class Taken:
         self.body = b""
         self.whole = False
         self.cancelled = False
+        self.over = False
+        """For tests that keep account themselves."""
         self.changed = asyncio.Event()
 
     def header(self, name: str) -> str | None:
@@ -141,6 +145,7 @@ class Peer(asyncio.Protocol):
     def __init__(self, instance: "Instance") -> None:
         self.instance = instance
         self.transport: Any = None
+        self.lost = False
         self.kept = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -148,10 +153,12 @@ class Peer(asyncio.Protocol):
         self.instance.connected(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
         self.instance.disconnected(self)
 
     def write(self, data: bytes) -> None:
-        self.transport.write(data)
+        if not self.lost:
+            self.transport.write(data)
 
     def send(self, kind: int, flags: int, call: int, payload: bytes = b"") -> None:
         self.write(wire.frame(kind, flags, call, payload))
@@ -260,6 +267,16 @@ class Client:
     def send(self, data: bytes) -> None:
         self.writer.write(data)
 
+    async def send_in_pieces(self, data: bytes, size: int | Callable[[], int], pause_s: float = 0.0) -> None:
+        """Piece by piece, each its own read at the other end as far as can be."""
+        while data:
+            count = size if isinstance(size, int) else size()
+            piece, data = data[:count], data[count:]
+            self.writer.write(piece)
+            with contextlib.suppress(ConnectionError):
+                await self.writer.drain()
+            await asyncio.sleep(pause_s)
+
     async def response(self, method: str = "GET") -> Response:
         async with asyncio.timeout(DEADLINE_S):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -353,7 +370,7 @@ class Stage:
     async def until(self, claim: Callable[[], bool]) -> None:
         """Let everything run until `claim` holds."""
         async with asyncio.timeout(DEADLINE_S):
-            while not claim():
+            while not claim():  # noqa: ASYNC110  # whatever makes it true runs on this loop
                 await asyncio.sleep(0)
 
     async def settled(self) -> None:
@@ -394,6 +411,7 @@ async def stage(
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
+        listener.close()
         if engine:
             await link_end.stop()
         for instance in play.instances:

@@ -396,9 +396,7 @@ def test_large_bodies_stream_both_ways_whole(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
         instance = await s.instance(s.deploy())
         asked = asyncio.ensure_future(s.post(body))
-        async with asyncio.timeout(5):
-            while not instance.calls:
-                await asyncio.sleep(0)
+        await s.until(lambda: bool(instance.calls))
         call = instance.calls[0]
         credited = wire.WINDOW
         call.ack()
