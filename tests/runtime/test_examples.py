@@ -1,0 +1,40 @@
+"""The examples run under every interpreter that Corral runs functions on."""
+
+import hashlib
+import hmac
+from pathlib import Path
+
+from .keeper import Gateway, Zygote
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def serve(zygote: Zygote, handler: str, **env: str) -> Gateway:
+    return zygote.start_package(EXAMPLES, handler=handler, env=env).serve()
+
+
+def test_words(any_version: Zygote) -> None:
+    answer = serve(any_version, "words.py:handler").call(b'{"text": "To be, or not to be."}')
+    assert (answer.status, answer.json()["words"]) == (200, 6)
+
+
+def test_table(any_version: Zygote) -> None:
+    headers = {"content-type": "text/csv"}
+    answer = serve(any_version, "table.py:handler").call(b"name;price\nAnn;1.5\n", headers=headers)
+    assert answer.json() == [{"name": "Ann", "price": 1.5}]
+
+
+def test_changes(any_version: Zygote) -> None:
+    answer = serve(any_version, "changes.py:handler").call(b'{"before": "a", "after": "b"}')
+    assert answer.body.endswith(b"-a+b")
+
+
+def test_greet(any_version: Zygote) -> None:
+    assert serve(any_version, "greet.py:main").call(target="/?name=Ann").json() == {"greeting": "Hello, Ann!"}
+
+
+def test_signed(any_version: Zygote) -> None:
+    gateway = serve(any_version, "signed.py:handle", WEBHOOK_SECRET="s")
+    right = "sha256=" + hmac.new(b"s", b"{}", hashlib.sha256).hexdigest()
+    assert gateway.call(b"{}", headers={"x-hub-signature-256": right}).status < 300
+    assert gateway.call(b"{}", headers={"x-hub-signature-256": "sha256=0"}).status >= 400
