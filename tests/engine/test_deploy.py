@@ -166,11 +166,9 @@ def test_what_the_first_load_shows_is_kept_for_good(tmp_path: Path) -> None:
         learned = await w.gateway.got(link.RoutePut, where=lambda put: put.revision.style is not None)
         assert (learned.revision.concurrency, learned.serving) == (100, True)
         file = tmp_path / "code/default.hello@1.marshal"
-        while not file.exists():
-            await asyncio.sleep(0)
+        await w.until(file.exists)
         assert file.read_bytes() == b"marshal"
-        while not (await w.get("/namespaces/default/functions/hello")).json["is_async"]:
-            pass
+        assert (await w.get("/namespaces/default/functions/hello")).json["is_async"]
 
     async def after_a_restart(w: World) -> None:
         assert (await w.get("/namespaces/default/functions/hello")).json["style"] == "handle"
@@ -183,9 +181,7 @@ def test_a_later_start_is_told_of_the_kept_code(tmp_path: Path) -> None:
     async def scene(w: World) -> None:
         w.gateway.answers[link.Assign] = lambda message: w.gateway.ready(message.instance, b"marshal")
         await w.put("hello", await w.upload(code(tmp_path)))
-        while not (tmp_path / "code/default.hello@1.marshal").exists():
-            await asyncio.sleep(0)
-        await w.get("/status")
+        await w.until((tmp_path / "code/default.hello@1.marshal").exists)
         w.gateway.send(link.Want("default/hello@1", 1, 1, 0.001, 5.0))  # type: ignore[arg-type]
         assert not w.keeper.all(link.Start)[0].code
         assert (await w.keeper.got(link.Start, 2)).code

@@ -144,6 +144,18 @@ class World:
     async def get(self, path: str) -> Answer:
         return await self.ask("GET", path)
 
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Ask the engine for its status until it holds."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not holds():
+                await self.get("/status")
+
+    async def until_metrics_say(self, line: str) -> str:
+        async with asyncio.timeout(DEADLINE_S):
+            while line not in (text := (await self.ask("GET", "//metrics", token=None)).body.decode()):
+                pass
+        return text
+
     async def upload(self, archive: bytes, namespace: str = "default") -> str:
         answer = await self.ask("POST", f"/namespaces/{namespace}/packages", archive)
         assert answer.status == 201, answer

@@ -73,11 +73,11 @@ class Catalog:
         stored = self._functions.get(function_key(namespace, name))
         if stored is None:
             raise NotFound(f"no function {name!r} in namespace {namespace!r}")
-        return stored.revision
+        return self._fleet.known(stored.revision)
 
     def functions(self, namespace: str | None = None) -> Sequence[Revision]:
         """Ordered by namespace and name; None: of all namespaces."""
-        found = (each.revision for _, each in sorted(self._functions.items()))
+        found = (self._fleet.known(each.revision) for _, each in sorted(self._functions.items()))
         return [revision for revision in found if namespace is None or revision.namespace == namespace]
 
     # -- deploying ------------------------------------------------------------------------------------------
@@ -258,10 +258,10 @@ class Catalog:
         """Write down what loading has shown, behind the calls."""
         while True:
             revision, code = await self._learned.get()
-            if code is not None and revision.id in self._uid_by_revision:
-                await self._keep_code(revision, code)
             with suppress(StoreFailed):  # It is learned again at the next start.
                 await self._keep_style(revision)
+            if code is not None and revision.id in self._uid_by_revision:
+                await self._keep_code(revision, code)
 
     async def _keep_code(self, revision: Revision, code: bytes) -> None:
         try:

@@ -368,15 +368,15 @@ class Fleet:
         gateway = self._gateways.get(running.gateway) if running.gateway is not None else None
         if gateway is not None:
             gateway.send(link.Gone(message.instance, message.cause, message.detail))
-        if key_of(running.revision) in self._serving:
-            seen = ExitSeen(
-                instance=message.instance,
-                cause=message.cause,
-                detail=message.detail,
-                at=self._clock.wall(),
-                memory_peak_mib=message.memory_peak_mib,
-            )
-            self.history.exited(key_of(running.revision), seen, message.cpu_s)
+        key = key_of(running.revision)
+        seen = ExitSeen(
+            instance=message.instance,
+            cause=message.cause,
+            detail=message.detail,
+            at=self._clock.wall(),
+            memory_peak_mib=message.memory_peak_mib,
+        )
+        self.history.exited(key if key in self._serving else None, seen, message.cpu_s)
         log.info("instance ended", extra={"instance": message.instance, "cause": message.cause, "why": message.detail})
         self._check_left(running.revision)
 

@@ -91,8 +91,11 @@ class History:
     def failed(self, key: FunctionKey, sentence: str) -> None:
         self.of(key).problem = sentence
 
-    def exited(self, key: FunctionKey, seen: ExitSeen, cpu_s: float) -> None:
+    def exited(self, key: FunctionKey | None, seen: ExitSeen, cpu_s: float) -> None:
+        """`key` is None when the function is deleted: it only counts."""
         self.exits[seen.cause] += 1
+        if key is None:
+            return
         function = self.of(key)
         function.exits.append(seen)
         function.totals.ended_cpu_s += cpu_s

@@ -33,7 +33,8 @@ def migrations() -> list[tuple[int, str]]:
 
 def open_database(path: Path, busy_s: float) -> sqlite3.Connection:
     """The database at `path`, made and brought to this version's schema where needed. Waits up to `busy_s` for
-    another process to let go of it. Raises StoreTooNew, DataFolderBusy, or StoreFailed when it is damaged or cannot be written."""
+    another process to let go of it.
+    Raises StoreTooNew, DataFolderBusy, or StoreFailed when it is damaged or cannot be written."""
     connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
         connection.row_factory = sqlite3.Row

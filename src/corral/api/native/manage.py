@@ -31,11 +31,12 @@ log = logging.getLogger("corral.api.native.manage")
 
 JSON_MAX_BYTES = 16 * 1024 * 1024
 """A thousand functions with full environments fit."""
+DISCARD_MAX_BYTES = 512 * 1024 * 1024
+DISCARD_MAX_S = 10.0
 TAIL_MAX = 100_000
 TIMEOUT_MAX_S = 3600.0
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
-Handler = Callable[[Request], Awaitable[Response]]
 ReadLog = Callable[[FunctionKey, int, str | None, asyncio.Event | None], AsyncIterator[bytes]]
 
 
@@ -58,43 +59,21 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """The configured host name, allowed in Host besides loopback and addresses."""
 
 
-def application(parts: Parts) -> Starlette:
-    api = _Api(parts)
-    v1, functions = "/corral/v1", "/corral/v1/namespaces/{namespace}/functions"
-    urls: list[tuple[str, str, Handler]] = [
-        ("GET", "/metrics", api.metrics),
-        ("GET", f"{v1}/status", api.status),
-        ("GET", f"{v1}/functions", api.list_all),
-        ("GET", f"{v1}/tokens", api.list_tokens),
-        ("POST", f"{v1}/tokens", api.make_token),
-        ("DELETE", f"{v1}/tokens/{{digest}}", api.remove_token),
-        ("POST", f"{v1}/namespaces/{{namespace}}/packages", api.upload),
-        ("GET", functions, api.list_functions),
-        ("POST", functions, api.deploy_many),
-        ("GET", f"{functions}/{{name}}", api.describe),
-        ("PUT", f"{functions}/{{name}}", api.deploy),
-        ("DELETE", f"{functions}/{{name}}", api.delete),
-        ("GET", f"{functions}/{{name}}/logs", api.logs),
-    ]
-    routes = [Route(path, api.guarded(handler), methods=[method]) for method, path, handler in urls]
-    # What has no route is answered in our form too.
-    return Starlette(routes=routes, exception_handlers={HTTPException: api.no_route})
-
-
 class _Api:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._catalog, self._fleet, self._tokens = parts.catalog, parts.fleet, parts.tokens
 
-    def guarded(self, handler: Handler) -> Handler:
+    def guarded(self, handler: "Handler") -> Callable[[Request], Awaitable[Response]]:
         """The boundary of one request: its failure is an answer and reaches nothing else."""
 
         async def guard(request: Request) -> Response:
             request_id = _request_id(request)
             try:
                 check_host(request.headers.getlist("host"), request.headers.getlist("origin"), self._parts.host)
-                response = await handler(request)
+                response = await handler(self, request)
             except CorralError as fault:
+                await _discard_body(request)
                 response = _refusal(fault, request_id)
             except ClientDisconnect:
                 response = Response(status_code=499)
@@ -228,6 +207,32 @@ class _Api:
         return Response(status_code=204)
 
 
+Handler = Callable[[_Api, Request], Awaitable[Response]]
+FUNCTIONS = "/corral/v1/namespaces/{namespace}/functions"
+URLS: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "/metrics", _Api.metrics),
+    ("GET", "/corral/v1/status", _Api.status),
+    ("GET", "/corral/v1/functions", _Api.list_all),
+    ("GET", "/corral/v1/tokens", _Api.list_tokens),
+    ("POST", "/corral/v1/tokens", _Api.make_token),
+    ("DELETE", "/corral/v1/tokens/{digest}", _Api.remove_token),
+    ("POST", "/corral/v1/namespaces/{namespace}/packages", _Api.upload),
+    ("GET", FUNCTIONS, _Api.list_functions),
+    ("POST", FUNCTIONS, _Api.deploy_many),
+    ("GET", f"{FUNCTIONS}/{{name}}", _Api.describe),
+    ("PUT", f"{FUNCTIONS}/{{name}}", _Api.deploy),
+    ("DELETE", f"{FUNCTIONS}/{{name}}", _Api.delete),
+    ("GET", f"{FUNCTIONS}/{{name}}/logs", _Api.logs),
+)
+
+
+def application(parts: Parts) -> Starlette:
+    api = _Api(parts)
+    routes = [Route(path, api.guarded(handler), methods=[method]) for method, path, handler in URLS]
+    # What has no route is answered in our form too.
+    return Starlette(routes=routes, exception_handlers={HTTPException: api.no_route})
+
+
 def check_host(hosts: list[str], origins: list[str], configured: str) -> None:
     """Against DNS rebinding: a page of another site can make a browser send requests here, but not choose these two
     fields. A name that an attacker's DNS could point at us is refused; an address can't be pointed anywhere.
@@ -270,6 +275,22 @@ async def _limited(request: Request, most: int) -> AsyncIterator[bytes]:
             raise fault
         if chunk:
             yield chunk
+    request.state.is_read = True
+
+
+async def _discard_body(request: Request) -> None:
+    """Take in what is left of the body, up to a limit: closing a connection on unread bytes resets it, and the
+    refusal would be lost on its way."""
+    has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+    if not has_body or getattr(request.state, "is_read", False):
+        return
+    left = DISCARD_MAX_BYTES
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(DISCARD_MAX_S):
+            async for chunk in request.stream():
+                left -= len(chunk)
+                if left < 0:
+                    return
 
 
 async def _body(request: Request) -> bytes:
