@@ -47,6 +47,9 @@ def test_call_is_explained(shared: Server) -> None:
     assert "ms  cold start" in said
     assert "ms  function" in said
     assert f"{shared.url}/function/explained" in said.splitlines()[-1]
+    warm = json.loads(shared.ok("invoke", "explained", "--json"))
+    assert (warm["cold"], warm["status"]) == (False, 200)
+    assert warm["request_id"] not in said
     parts = shared.described("explained")["last_cold_start"]
     assert all(part >= 0 for part in parts.values())
     assert len(parts) >= 4

@@ -89,13 +89,14 @@ def test_killed_engine_does_not_touch_warm_calls(steady: Server) -> None:
     wait_for("its instances", lambda: len(steady.described("steady")["instances"]) >= len(before))
 
 
-def test_killed_engine_keeps_cold_calls_waiting(server: Server) -> None:
+@pytest.mark.parametrize("part", ["engine", "keeper"])
+def test_cold_calls_are_held_until_the_killed_part_is_back(server: Server, part: str) -> None:
     server.deploy("cold", FUNCTION, "--initial", "0")
-    engine = server.pid("engine")
+    pid = server.pid(part)
 
     async def run() -> list[int]:
         loop = Loop(server.host, "/function/cold", 20)
-        os.kill(engine, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         return [each.status for each in (await loop.run(0.5)).outcomes]
 
     assert asyncio.run(run()) == [200] * 10

@@ -124,7 +124,7 @@ def _as_value(answer: Answer, content: bytes, took_s: float) -> dict[str, Any]:
         "status": answer.status,
         "request_id": answer.headers.get("x-request-id"),
         "instance": answer.headers.get("x-corral-instance"),
-        "cold": answer.headers.get("x-corral-cold", "").lower() in ("1", "true"),
+        "cold": "x-corral-cold" in answer.headers,
         "took_ms": round(took_s * 1000, 3),
         "parts_ms": server_timing(answer.headers.get("server-timing", "")),
         "headers": answer.headers,
@@ -134,11 +134,14 @@ def _as_value(answer: Answer, content: bytes, took_s: float) -> dict[str, Any]:
 
 def _explain(answer: Answer, took_s: float) -> None:
     parts = server_timing(answer.headers.get("server-timing", ""))
+    is_cold = "x-corral-cold" in answer.headers
+    if not is_cold:
+        parts.pop("cold", None)
     click.echo(f"status    {answer.status}", err=True)
     click.echo(f"request   {answer.headers.get('x-request-id', 'unknown')}", err=True)
     instance = answer.headers.get("x-corral-instance")
     if instance:
-        click.echo(f"instance  {instance}{' (started for this call)' if 'cold' in parts else ''}", err=True)
+        click.echo(f"instance  {instance}{' (started for this call)' if is_cold else ''}", err=True)
     click.echo(f"took      {took_s * 1000:.1f} ms", err=True)
     for part, value in parts.items():
         click.echo(f"  {value:8.1f} ms  {PARTS.get(part, part)}", err=True)
