@@ -85,16 +85,22 @@ class Keeper:
     async def run(self) -> None:
         """Until cancelled."""
         self._sandbox.warm()
-        try:
-            async with asyncio.TaskGroup() as services:
-                services.create_task(self._stock.run(), name="slots")
-                services.create_task(self._logs.run(), name="logs")
-                services.create_task(self._measure(), name="usage")
+        async with asyncio.TaskGroup() as services:
+            mine = [
+                services.create_task(self._stock.run(), name="slots"),
+                services.create_task(self._logs.run(), name="logs"),
+                services.create_task(self._measure(), name="usage"),
                 services.create_task(
                     keep_connected(f"{self._boot.run}/link.sock", self._make_link, self._lost), name="link"
-                )
-        finally:
-            await self._sandbox.close()
+                ),
+            ]
+            try:
+                await asyncio.Event().wait()
+            finally:
+                # While the logs still run: what instances said last is kept.
+                await self._sandbox.close()
+                for service in mine:
+                    service.cancel()
 
     async def _measure(self) -> None:
         while True:
