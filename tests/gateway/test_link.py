@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from pathlib import Path
+from time import monotonic
 
 import msgspec
 import pytest
@@ -323,7 +324,7 @@ def test_with_auth_all_every_call_and_metrics_ask_for_a_token(tmp_path: Path) ->
 def test_cold_start_is_counted_once_with_its_parts(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
         revision = s.deploy()
-        now = asyncio.get_running_loop().time()
+        now = monotonic() - 0.1
         stamps = {name: now + n / 1000 for n, name in enumerate(("waited", "decided", "received", "forked", "dressed"))}
         ready = {"style": "main", "is_async": False, "concurrency": 1, "stamps": stamps}
         await s.instance(revision, echo, ready=ready)

@@ -4,8 +4,10 @@
 a call is an `Exchange`, the instance's owner a `Holder`. Everything runs on the loop that reads the socket."""
 
 import asyncio
+import contextlib
+import socket
 import struct
-from typing import Protocol, cast
+from typing import Annotated, Protocol, cast
 
 import msgspec
 
@@ -19,6 +21,9 @@ PAYLOAD_MAX = 65_528
 WINDOW = 256 * 1024
 """Body bytes each direction of a call may send before it is given credit."""
 NUMBER_MAX = 2**32 - 2
+CONCURRENCY_MAX = 1000
+WRITE_HIGH = 1024 * 1024
+"""Bytes not taken by the instance beyond which bodies are held back, whatever credit it gave."""
 
 HEADER = struct.Struct("!BBHI")
 U16 = struct.Struct("!H")
@@ -32,13 +37,13 @@ class FrameBroken(CorralError):
 
 class HelloBody(msgspec.Struct, frozen=True):
     version: int
-    in_flight: int = 0
+    in_flight: Annotated[int, msgspec.Meta(ge=0, le=CONCURRENCY_MAX)] = 0
 
 
 class ReadyBody(msgspec.Struct, frozen=True):
     style: Style
     is_async: bool
-    concurrency: int
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=CONCURRENCY_MAX)]
     stamps: dict[str, float]
 
 
@@ -63,6 +68,9 @@ class Exchange(Protocol):
     def ended(self, trailers: bytes) -> None: ...
     def raised(self, error: bytes) -> None: ...
     def credited(self, count: int) -> None: ...
+    def writable(self) -> None:
+        """The instance takes what is written to it again."""
+        ...
 
 
 class Holder(Protocol):
@@ -81,7 +89,8 @@ class Holder(Protocol):
         ...
 
     def lost(self, why: str) -> None:
-        """The connection ended, once. `why` is empty, or a sentence when the instance broke the rules."""
+        """The connection ended, once, and all that came was heard. `why` is empty, or a sentence when the instance
+        broke the rules: then what came behind that was not."""
         ...
 
 
@@ -104,6 +113,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._kept = b""
         self._why = ""
+        self.is_writable = True
+        """False: send no more of any body until `Exchange.writable`."""
+        self._spare: socket.socket | None = None
+        """A second descriptor of the socket, to read what is left when the loop has given it up; see hear_out."""
         self._early: list[bytes] = [frame(HELLO, 0, 0, _HELLO)]
         self._write = self._early.append
 
@@ -142,8 +155,28 @@ class Connection(asyncio.Protocol):
     def cancel(self, number: int) -> None:
         self._write(HEADER.pack(CANCEL, 0, 0, number))
 
+    def keep(self, spare: socket.socket) -> None:
+        """Takes a duplicate of the connected socket, before the connection is made."""
+        if self._spare is not None:
+            self._spare.close()
+        self._spare = spare
+
+    def hear_out(self) -> None:
+        """Take in what the instance said before its end. A write to a dead instance fails before its last words were
+        read, and an ACK among them decides whether its call may be sent elsewhere."""
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return
+        with spare, contextlib.suppress(OSError):
+            while data := spare.recv(65_536, socket.MSG_DONTWAIT):
+                self.data_received(data)
+
     def close(self) -> None:
-        """Give the instance up. `lost` follows from the loop."""
+        """Give the instance up, without a look at what it may still say. `lost` follows from the loop."""
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+        self._write = _discard
         if self._transport is not None:
             self._transport.abort()
 
@@ -156,18 +189,26 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no asyncio.Transport, they only behave as one.
         self._transport = transport = cast(asyncio.Transport, transport)
-        # Calls' bodies are bounded by their credit, so the buffer is bounded by concurrency x WINDOW.
-        transport.set_write_buffer_limits(high=64 * 1024 * 1024)
+        transport.set_write_buffer_limits(high=WRITE_HIGH)
         transport.write(b"".join(self._early))
         self._early.clear()
         self._write = transport.write
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.hear_out()
         self._write = _discard
         holder, self._holder = self._holder, None
         if holder is not None:
             holder.lost(self._why)
+
+    def pause_writing(self) -> None:
+        self.is_writable = False
+
+    def resume_writing(self) -> None:
+        self.is_writable = True
+        for exchange in list(self._exchanges.values()):
+            exchange.writable()
 
     def data_received(self, data: bytes) -> None:
         if self._kept:

@@ -177,9 +177,10 @@ class Call:
         return True
 
     def _push(self) -> None:
+        if self.instance is None or not self.instance.connection.is_writable:
+            return
         part = self.pending[: self.credit]
         if part or (self.complete and not self.pending):
-            assert self.instance is not None
             self.pending = self.pending[len(part) :]
             self.credit -= len(part)
             if not self.taken:
@@ -203,6 +204,10 @@ class Call:
         waiting = bool(self.pending)
         self.credit += count
         if waiting:
+            self._push()
+
+    def writable(self) -> None:
+        if self.pending:
             self._push()
 
     def answered(self, head: bytes, body: bytes) -> None:

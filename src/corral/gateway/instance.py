@@ -12,7 +12,7 @@ from corral.contract.frame import Connection, FailedBody, ReadyBody
 from corral.errors import CorralError, InstanceLost, LoadFailed, Unavailable
 from corral.gateway.call import Call
 from corral.link import Dropped, Failed, Gone, Ready
-from corral.model import ExitCause, InstanceId
+from corral.model import STAMPS, ExitCause, InstanceId
 
 if TYPE_CHECKING:
     from corral.gateway.lane import Lane
@@ -23,6 +23,8 @@ CAUSE_WAIT_S = 0.2
 """How long a lost instance's calls wait for the keeper to say why it ended."""
 CONNECT_S = 10.0
 """How long an assigned instance's socket may refuse before it counts as lost."""
+STAMP_MAX_S = 600.0
+"""A moment of a start longer ago than this is not one of it."""
 BLOCK_S = 1.0
 """After a load failure, until the engine's own block arrives."""
 
@@ -40,6 +42,8 @@ class Instance:
         """Monotonic moment of its READY; 0.0: not yet."""
         self.connection = Connection(self)
         self.gone: Gone | None = None
+        self.heard_out = True
+        """Whether all that it said was read before it was lost. If not, a call without ACK may have begun."""
         self._attached = True
         self._overrun_by: Call | None = None
         self._grace: asyncio.TimerHandle | None = None
@@ -61,13 +65,14 @@ class Instance:
             try:
                 # A unix socket that listens is connected at once; a full backlog (EAGAIN) is tried again as well.
                 sock.connect(path)
+                self.connection.keep(sock.dup())
                 await loop.create_unix_connection(lambda: self.connection, sock=sock)
                 return
             except OSError:
                 sock.close()
             await asyncio.sleep(delay)
             delay = min(delay * 2, 0.05)
-        self.lost("")
+        self.lost("")  # it never listened, so nothing was begun
 
     # -- what the instance says (contract.frame.Holder) -----------------------------------------------------
 
@@ -82,7 +87,9 @@ class Instance:
         if not self._attached:
             return
         self.ready_at = monotonic()
-        stamps = {**ready.stamps, "ready": self.ready_at}
+        # User code may run where these come from: only known names and moments that can be true.
+        stamps = {name: at for name in STAMPS if 0 <= self.ready_at - (at := ready.stamps.get(name, 0.0)) < STAMP_MAX_S}
+        stamps["ready"] = self.ready_at
         message = Ready(self.id, ready.style, ready.is_async, ready.concurrency, stamps, self._code)
         self._code = None
         self.lane.ready(self, message)
@@ -109,6 +116,7 @@ class Instance:
         self._detach()
         self.lane.tell(Dropped(self.id))
         if why:
+            self.heard_out = False
             self.gone = self.gone or Gone(self.id, ExitCause.CRASHED, why)
             self.lane.condemn(self.id)
         self.lane.lost(self)
@@ -137,6 +145,7 @@ class Instance:
         if not self._attached:
             return
         self._detach()
+        self.heard_out = False
         self.lane.condemn(self.id)
         self.gone = Gone(self.id, ExitCause.TIMEOUT, "instance ended by another call")
         self.lane.lost(self)
@@ -150,7 +159,12 @@ class Instance:
         self._bereaved.clear()
         if self._attached:
             # What it wrote before its end may still be in the socket: the end of file comes right behind it.
-            asyncio.get_running_loop().call_later(0.05, self.lost, "")
+            asyncio.get_running_loop().call_later(0.05, self._end)
+
+    def _end(self) -> None:
+        self.connection.hear_out()
+        self.lost("")
+        self.connection.close()
 
     def bereave(self, call: Call) -> None:
         """The call ends with this instance: told at once why, or as soon as the keeper says so."""

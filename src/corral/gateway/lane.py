@@ -190,7 +190,7 @@ class Lane:
             call = self.calls.pop(action.call, None)
             if call is None or call.answer is None:
                 continue
-            if call.take_back():
+            if instance.heard_out and call.take_back():
                 self.place(call)
                 self.offer(call, front=True)
             else:
