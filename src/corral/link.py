@@ -313,7 +313,9 @@ class Link(asyncio.Protocol, Generic[Incoming]):
         receive: "Callable[[Link[Incoming], Incoming], None]",
         closed: "Callable[[Link[Incoming]], None]",
     ) -> None:
-        self._decoder: msgspec.msgpack.Decoder[Incoming | Hello] = msgspec.msgpack.Decoder(cast(type[Incoming | Hello], types))
+        self._decoder: msgspec.msgpack.Decoder[Incoming | Hello] = msgspec.msgpack.Decoder(
+            cast(type[Incoming | Hello], types)
+        )
         self._hello = hello
         self._opened, self._receive, self._closed = opened, receive, closed
         self._buffer = bytearray()
@@ -388,5 +390,3 @@ async def keep_connected(path: str, make: Callable[[], Link[Incoming]], lost: as
             await lost.wait()
         await asyncio.sleep(delay)
         delay = min(delay * 2, 0.1)
-
-
