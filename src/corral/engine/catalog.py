@@ -64,6 +64,7 @@ class Catalog:
         for stored in functions:
             self._functions[stored.revision.key] = stored
             self._uid_by_revision[stored.revision.id] = stored.revision.uid
+        self._uids.claim(stored.revision.uid for stored in functions)
         self._fleet.restore(stored.revision for stored in functions)
 
     # -- reading --------------------------------------------------------------------------------------------

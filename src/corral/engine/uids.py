@@ -12,9 +12,9 @@ OWN = 2
 class Uids:
     """Gives the lowest free number of `base` + OWN … `base` + `count` - 1."""
 
-    def __init__(self, base: int, count: int, taken: Iterable[int] = ()) -> None:
+    def __init__(self, base: int, count: int) -> None:
         self._first, self._end = base + OWN, base + count
-        self._taken = set(taken)
+        self._taken: set[int] = set()
         self._fresh = self._first
         """Numbers from here on were never given by this object."""
         self._returned: list[int] = []
@@ -36,6 +36,10 @@ class Uids:
             f"all {self._end - self._first} users of the range are in use, one for each revision: "
             "delete functions, or set keeper.uid_count higher"
         )
+
+    def claim(self, uids: Iterable[int]) -> None:
+        """At start: those of the stored revisions."""
+        self._taken.update(uids)
 
     def give_back(self, uid: int) -> None:
         """Only when no instance of the revision is left."""

@@ -1,0 +1,215 @@
+"""What gateway and keeper are told, in which order, and what a restart of either changes."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corral import link
+from corral.link import Hello
+from corral.model import ExitCause, FunctionKey, InstanceId, RevisionId
+from corral.package.bundle import pack
+
+from .world import Gateway, Keeper, World, world
+
+HELLO = RevisionId("default/hello@1")
+
+
+def play(tmp_path: Path, scene: Callable[[World], Awaitable[None]], **options: Any) -> None:
+    async def run() -> None:
+        async with world(tmp_path, **options) as w:
+            await scene(w)
+
+    asyncio.run(run())
+
+
+async def deployed(w: World, **spec: Any) -> None:
+    (w.data / "app.py").write_text("def handle(event, context): return event")
+    answer = await w.put("hello", await w.upload(pack(w.data / "app.py")), **spec)
+    assert answer.status == 201, answer
+
+
+def test_a_want_becomes_a_start_in_a_prepared_slot_and_its_assign(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        await deployed(w, initial=0)
+        w.gateway.send(link.Want(HELLO, 1, 0, 0.001, waited=5.0))
+        start, assign = await w.keeper.got(link.Start), await w.gateway.got(link.Assign)
+        assert (start.slot, assign.address, assign.fresh) == ("s0", "unix:/run/s0", True)
+        assert start.instance == assign.instance
+        assert start.stamps["waited"] == 5.0
+        assert start.stamps["decided"] > 0
+
+    play(tmp_path, scene)
+
+
+def test_without_a_slot_the_assign_waits_for_started(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        await deployed(w, initial=2)
+        w.keeper.answers.pop(link.Start)
+        w.gateway.send(link.Want(HELLO, 1, 2, 0.001, waited=5.0))
+        start = await w.keeper.got(link.Start, 3)
+        assert start.slot is None
+        assert len(w.gateway.all(link.Assign)) == 2
+        w.keeper.started(start)
+        assign = await w.gateway.got(link.Assign, 3)
+        assert (assign.instance, assign.address) == (start.instance, f"unix:/run/{start.instance}")
+
+    play(tmp_path, scene)
+
+
+def test_an_exit_reaches_the_gateway_and_describe_with_its_cause(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        await deployed(w)
+        instance = w.keeper.all(link.Start)[0].instance
+        w.keeper.exit(instance, ExitCause.OUT_OF_MEMORY, "256 MiB were used up")
+        gone = await w.gateway.got(link.Gone)
+        assert (gone.instance, gone.cause, gone.detail) == (instance, ExitCause.OUT_OF_MEMORY, "256 MiB were used up")
+        described = (await w.get("/namespaces/default/functions/hello")).json
+        assert described["exits"][0]["cause"] == "out of memory"
+        assert described["tier"] == "T1"
+        parts = described["last_cold_start"]
+        assert list(parts) == ["received", "forked", "dressed", "loaded", "ready"]
+        assert parts["forked"] == pytest.approx(0.002)
+
+    play(tmp_path, scene)
+
+
+def test_a_new_engine_adopts_what_runs(tmp_path: Path) -> None:
+    instances: list[InstanceId] = []
+
+    async def before(w: World) -> None:
+        await deployed(w)
+        instances.append(w.keeper.all(link.Start)[0].instance)
+
+    async def after(w: World) -> None:
+        w.gateway = Gateway("g1", {HELLO: instances})
+        w.keeper = Keeper("k1", {instances[0]: HELLO})
+        await w.connect()
+        described = (await w.get("/namespaces/default/functions/hello")).json
+        assert [(each["instance"], each["state"]) for each in described["instances"]] == [(instances[0], "ready")]
+        assert w.keeper.all(link.Stop) == w.keeper.all(link.Start) == []
+
+    play(tmp_path, before)
+    play(tmp_path, after, connected=False)
+
+
+def test_a_new_engine_ends_what_belongs_to_nothing(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        stray = InstanceId("old-7")
+        w.keeper = Keeper("k1", {stray: RevisionId("default/gone@3")})
+        await w.connect()
+        assert (await w.keeper.got(link.Stop)).instance == stray
+
+    play(tmp_path, scene, connected=False)
+
+
+def test_a_new_gateway_is_given_the_instances_of_the_one_before(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        await deployed(w)
+        instance = w.keeper.all(link.Start)[0].instance
+        w.gateway.close()
+        await w.gateway.closed.wait()
+        w.gateway = Gateway("g2")
+        await w.gateway.connect(w.link)
+        assign = await w.gateway.got(link.Assign)
+        assert (assign.instance, assign.fresh, assign.address) == (instance, False, "unix:/run/s0")
+        order = [type(message).__name__ for message in w.gateway.received]
+        assert order.index("RoutePut") < order.index("Synced") < order.index("Assign")
+
+    play(tmp_path, scene)
+
+
+def test_with_a_new_keeper_the_old_instances_are_gone_and_their_calls_know_why(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        await deployed(w, min=1)
+        instance = w.keeper.all(link.Start)[0].instance
+        w.keeper.close()
+        await w.keeper.closed.wait()
+        w.keeper = Keeper("k2")
+        await w.keeper.connect(w.link)
+        gone = await w.gateway.got(link.Gone)
+        assert (gone.instance, gone.cause) == (instance, ExitCause.KEEPER_LOST)
+        assert (await w.keeper.got(link.Start)).instance != instance, "min = 1 is kept"
+
+    play(tmp_path, scene)
+
+
+def test_an_instance_that_broke_its_connection_and_lives_on_is_ended(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        await deployed(w)
+        instance = w.keeper.all(link.Start)[0].instance
+        w.gateway.send(link.Dropped(instance))
+        assert await w.keeper.got(link.Stop) == link.Stop(instance, ExitCause.CRASHED)
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [link.Exited(InstanceId("i"), ExitCause.CRASHED, ""), link.SlotReady("s", "unix:/tmp/x")],  # type: ignore[arg-type]
+)
+def test_a_gateway_cannot_speak_as_the_keeper(tmp_path: Path, message: link.Message) -> None:
+    async def scene(w: World) -> None:
+        w.gateway.send(message)
+        async with asyncio.timeout(5):
+            await w.gateway.closed.wait()
+
+    play(tmp_path, scene)
+
+
+def test_who_has_no_role_is_not_let_in(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        stranger = Gateway("x")
+        stranger._link._hello = Hello("visitor", "x")
+        await stranger.connect(w.link)
+        async with asyncio.timeout(5):
+            await stranger.closed.wait()
+        assert stranger.all(link.RoutePut) == []
+
+    play(tmp_path, scene)
+
+
+def test_logs_are_read_filtered_and_followed_over_a_rotation(tmp_path: Path) -> None:
+    folder = tmp_path / "logs/default/hello"
+
+    def written(*numbers: int, request: str = "r") -> bytes:
+        lines = [{"t": float(n), "instance": "i", "request": f"{request}{n}", "line": f"line {n}"} for n in numbers]
+        return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+    async def scene(w: World) -> None:
+        await deployed(w)
+        folder.mkdir(parents=True)
+        (folder / "previous.jsonl").write_bytes(written(1, 2))
+        (folder / "current.jsonl").write_bytes(written(3, 4))
+        path = "/namespaces/default/functions/hello/logs"
+        tail = (await w.get(f"{path}?tail=3")).body
+        assert [json.loads(line)["line"] for line in tail.splitlines()] == ["line 2", "line 3", "line 4"]
+        one = (await w.get(f"{path}?request=r2")).body
+        assert [json.loads(line)["line"] for line in one.splitlines()] == ["line 2"]
+        assert (await w.get(f"{path}?tail=-1")).status == 400
+
+        reader, writer = await asyncio.open_unix_connection(str(w.api))
+        head = "host: localhost\r\nauthorization: Bearer admin-token\r\n\r\n"
+        writer.write(f"GET /corral/v1{path}?tail=1&follow=1 HTTP/1.1\r\n{head}".encode())
+        async with asyncio.timeout(5):
+            await reader.readuntil(b"line 4")
+            assert (await w.keeper.got(link.Follow)).on
+            with (folder / "current.jsonl").open("ab") as file:
+                file.write(written(5))
+            (folder / "current.jsonl").rename(folder / "previous.jsonl")
+            (folder / "current.jsonl").write_bytes(written(6) + b'{"t": 7, "li')
+            w.keeper.send(link.LogGrew(FunctionKey("default/hello")))
+            await reader.readuntil(b"line 5")
+            await reader.readuntil(b"line 6")
+            with (folder / "current.jsonl").open("ab") as file:
+                file.write(b'ne": "line 7"}\n')
+            w.keeper.send(link.LogGrew(FunctionKey("default/hello")))
+            await reader.readuntil(b"line 7")
+            writer.close()
+            await writer.wait_closed()
+            assert not (await w.keeper.got(link.Follow, 2)).on
+
+    play(tmp_path, scene)
