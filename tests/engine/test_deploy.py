@@ -102,6 +102,7 @@ def test_a_new_function_that_does_not_load_does_not_exist(tmp_path: Path) -> Non
         assert (await w.get("/namespaces/default/functions/hello")).status == 404
         failed = w.keeper.all(link.Start)[0].instance
         await w.keeper.got(link.Stop, where=lambda stop: stop.instance == failed)
+        assert (await w.keeper.got(link.Forget)).key == "default/hello", "its log goes too"
 
     play(tmp_path, scene)
 

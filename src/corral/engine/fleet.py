@@ -127,6 +127,8 @@ class Fleet:
         for instance, running in self._running.items():
             if running.revision == revision:
                 self._tell_keeper(link.Stop(instance, ExitCause.REMOVED))
+        if key_of(revision) not in self._serving:
+            self._tell_keeper(link.Forget(key_of(revision)))
 
     def remove(self, key: FunctionKey) -> None:
         """The function was deleted."""
