@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from corral.model import ExitCause
-from corral.sandbox import mounts, syscalls
+from corral.sandbox import mounts, namespaces, syscalls
+from corral.sandbox.cgroups import NoGroups
 
 from .stage import Stage, stage
 
@@ -193,6 +194,19 @@ def test_a_start_whose_package_is_gone_fails_with_a_sentence() -> None:
         ended = await made.exit_of(instance)
         assert ended.cause is ExitCause.START_FAILED
         assert "packages/default" in ended.detail and "No such file" in ended.detail
+
+    on_t1(play)
+
+
+def test_without_groups_each_process_is_limited_in_its_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "open_groups", lambda owner: NoGroups())
+
+    async def play(made: Stage) -> None:
+        instance = await made.start(HOARDER, memory_mib=64)
+        assert await made.call(instance, mib=8) == {"size": 8 << 20}
+        with pytest.raises(AssertionError, match="MemoryError"):
+            await made.call(instance, mib=100)
+        assert (await made.stop(instance)).cause is ExitCause.STOPPED
 
     on_t1(play)
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import collections
+import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable
@@ -49,7 +51,7 @@ class FunctionLog:
 class Pipe:
     """One instance's output. Opened twice: for reading without waiting, and for the child, whose writes shall wait."""
 
-    def __init__(self, path: str, owner: int | None) -> None:
+    def __init__(self, path: str) -> None:
         os.mkfifo(path, 0o600)
         try:
             # Read-write on both sides: bytes and writer outlive their reader.
@@ -57,10 +59,11 @@ class Pipe:
             self.child_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         finally:
             os.unlink(path)
-        if owner is not None:
-            # So that it can open its own /dev/stdout.
-            os.fchown(self.fd, owner, owner)
         self.splitter = Splitter()
+
+    def give_to(self, user: int) -> None:
+        """So that it can open its own /dev/stdout."""
+        os.fchown(self.fd, user, user)
 
     def read(self, size: int) -> bytes:
         """Empty: nothing there."""
@@ -87,6 +90,10 @@ class Logs:
         clock: Clock,
     ) -> None:
         self._run = run
+        self._spare: list[Pipe] = []
+        """Made ahead: 0.2 ms that no start has to wait for."""
+        self._spares = settings.slots
+        self._pipes_made = itertools.count(1)
         self._rate = settings.log_rate_kib_s * 1024
         self._journal = Journal(data, int(settings.log_max_mib * 1024 * 1024 / 2), reader_gid)
         self._grew = grew
@@ -102,8 +109,11 @@ class Logs:
     # -- instances --------------------------------------------------------------------------------------------
 
     def open(self, instance: InstanceId, key: FunctionKey, owner: int | None) -> int:
-        """The descriptor for the child's output, ours still."""
-        pipe = Pipe(str(self._run / f"{instance}.log"), owner)
+        """The descriptor for the child's output, ours still. Raises OSError when no more can be opened."""
+        pipe = self._spare.pop() if self._spare else self._make_pipe()
+        self._dirty.set()
+        if owner is not None:
+            pipe.give_to(owner)
         function = self._function(key)
         function.pipes[instance] = pipe
         self._key_by_instance[instance] = key
@@ -130,6 +140,9 @@ class Logs:
     def note(self, instance: InstanceId, key: FunctionKey, text: str) -> None:
         """A line of Corral's own."""
         self._keep(key, instance, [Line("", text)], source="corral")
+
+    def _make_pipe(self) -> Pipe:
+        return Pipe(str(self._run / f"{next(self._pipes_made)}.log"))
 
     # -- functions --------------------------------------------------------------------------------------------
 
@@ -198,14 +211,21 @@ class Logs:
     # -- writing ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
+        self._dirty.set()
         try:
             while True:
                 await self._dirty.wait()
                 self._dirty.clear()
+                # Refused (too many open files): `open` makes its own, or says so.
+                with contextlib.suppress(OSError):
+                    while len(self._spare) < self._spares:
+                        self._spare.append(await asyncio.to_thread(self._make_pipe))
                 await self._flush()
                 await asyncio.sleep(FLUSH_S)
         finally:
             self._write(*self._take())
+            while self._spare:
+                self._spare.pop().close()
 
     async def _flush(self) -> None:
         removals, batches = self._take()

@@ -186,6 +186,12 @@ class Keeper:
         revision = start.revision
         self._addresses[start.instance] = address
         data = self._boot.data
+        try:
+            log_fd = self._logs.open(start.instance, revision.key, self._sandbox.user_of(revision))
+        except OSError as exc:
+            self._sandbox.discard(slot)
+            self.ended(Exit(instance=start.instance, cause=ExitCause.START_FAILED, detail=f"no log for it: {exc}"))
+            return
         self._sandbox.start(
             Launch(
                 instance=start.instance,
@@ -193,7 +199,7 @@ class Keeper:
                 revision=revision,
                 package=f"{data}/packages/{revision.namespace}/{revision.package}",
                 code=f"{data}/code/{code_name(revision.id)}" if start.code else None,
-                log_fd=self._logs.open(start.instance, revision.key, self._sandbox.user_of(revision)),
+                log_fd=log_fd,
                 stamps={**start.stamps, "received": received},
             )
         )

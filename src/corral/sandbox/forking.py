@@ -128,6 +128,13 @@ class ForkingSandbox:
         self._slots[slot] = made
         return made.address
 
+    def discard(self, slot: SlotId) -> None:
+        """Give up a slot that was prepared and will not be used."""
+        made = self._slots.pop(slot, None)
+        if made is not None:
+            made.close()
+            self._leave(made.group)
+
     def user_of(self, revision: Revision) -> int | None:
         """Whom its instances run as; None: as we do."""
         return self._tier.user_of(revision)
@@ -252,8 +259,7 @@ class ForkingSandbox:
             running.slot.group.kill()
         running.slot.close()
         self._leave(running.slot.group)
-        if self._sweep is None:
-            self._sweep = asyncio.get_running_loop().call_later(SWEEP_AFTER_S, self._reap_strays)
+        self._sweep_soon()
         self._events.ended(
             Exit(
                 instance=running.instance,
@@ -281,14 +287,18 @@ class ForkingSandbox:
                 self._leaving += await loop.run_in_executor(self._thread, _remove, some)
             await asyncio.sleep(REMOVE_AGAIN_S)
 
+    def _sweep_soon(self) -> None:
+        if self._sweep is None and not self._is_closing:
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_AFTER_S, self._reap_strays)
+
     def _reap_strays(self) -> None:
         """Children nobody knows: forked by a zygote that died, or gone from their instance (T0)."""
         self._sweep = None
-        if self._searches:
-            return  # a search runs interpreters; a later exit sweeps again
         known = {zygote.pid for zygote in self._zygotes.values()}
         known |= {running.pid for running in self._running.values() if running.pid is not None}
-        processes.reap_strays(known, self._mark)
+        # A search for interpreters runs some: they are children that nobody here knows either.
+        if self._searches or not processes.reap_strays(known, self._mark):
+            self._sweep_soon()
 
     # -- zygotes ----------------------------------------------------------------------------------------------
 
@@ -298,7 +308,7 @@ class ForkingSandbox:
             zygote = Zygote(
                 runtime, partial(self._tier.zygote_command, interpreter), {processes.MARK: self._mark}, self
             )
-        except SandboxFailed as exc:
+        except (SandboxFailed, OSError) as exc:
             self._refuse_waiting(runtime, str(exc))
             return
         finally:

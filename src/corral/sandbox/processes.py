@@ -63,16 +63,19 @@ def kill_marked(mark: str) -> int:
     return killed
 
 
-def reap_strays(known: set[int], mark: str) -> None:
-    """End and collect children of ours that nobody waits for: they were adopted."""
+def reap_strays(known: set[int], mark: str) -> bool:
+    """End and collect children of ours that nobody waits for: they were adopted. False: some are still ending."""
+    all_gone = True
     for pid in children(os.getpid()):
         if pid in known:
             continue
         if is_marked(pid, mark):
+            all_gone = False
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
+    return all_gone
 
 
 def used(pid: int) -> tuple[float, float]:
