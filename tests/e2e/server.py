@@ -46,6 +46,23 @@ class Answer:
         return f"{self.status} {self.body[:300]!r}"
 
 
+class Follower:
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        assert process.stdout is not None
+        self._out = process.stdout
+        self._rest = b""
+
+    def line(self) -> str:
+        """The next line, as soon as it is whole."""
+        while b"\n" not in self._rest:
+            ready, _, _ = select.select([self._out], [], [], 10.0)
+            chunk = os.read(self._out.fileno(), 65_536) if ready else b""
+            assert chunk, f"no line within 10 s; the last began {self._rest!r}"
+            self._rest += chunk
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode()
+
+
 class Server:
     """One `corral up`. Its uid range is its own, so that its processes can be told from everybody else's."""
 
@@ -100,6 +117,19 @@ class Server:
         done = self.cli(*arguments)
         assert done.returncode == 0, (arguments, done.returncode, done.stdout, done.stderr)
         return done.stdout.decode()
+
+    @contextlib.contextmanager
+    def following(self, name: str) -> Iterator["Follower"]:
+        """`corral logs -f NAME`, ended afterwards."""
+        environment = {**self.environment, "CORRAL_URL": self.url}
+        process = subprocess.Popen([*CORRAL, "logs", "-f", name], env=environment, stdout=subprocess.PIPE)
+        try:
+            yield Follower(process)
+        finally:
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
 
     def described(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.ok("describe", name, "--json"))

@@ -67,6 +67,27 @@ def test_request_id_leads_to_the_lines_of_its_call(shared: Server) -> None:
     assert [json.loads(line)["line"] for line in lines.splitlines()] == ["seen 1"]
 
 
+def test_followed_log_shows_lines_as_they_are_printed(shared: Server) -> None:
+    shared.deploy("talks", "def handler(event): print('said', event['n']); return 'ok'\n")
+    shared.call("talks", {"n": 1})
+    wait_for("the first line", lambda: shared.ok("logs", "talks"))
+    with shared.following("talks") as follower:
+        seen = [follower.line()]
+        shared.call("talks", {"n": 2})
+        seen.append(follower.line())
+    assert [line.rpartition(" said ")[2] for line in seen] == ["1", "2"]
+
+
+def test_exits_are_described_with_their_cause(shared: Server) -> None:
+    shared.deploy("quits", "import os\ndef handler(event): os._exit(3)\n")
+    assert shared.call("quits").status == 502
+    line = wait_for(
+        "its exit", lambda: [each for each in shared.ok("describe", "quits").splitlines() if "exited" in each]
+    )
+    assert line[0].startswith("exit ")
+    assert "3" in line[0].partition("exited: ")[2]
+
+
 def test_redeploying_makes_a_new_revision(shared: Server) -> None:
     shared.deploy("again", "def handler(event): return 'one'\n")
     assert shared.call("again").body == b"one"
