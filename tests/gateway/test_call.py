@@ -698,6 +698,27 @@ def test_timeout_is_a_504_and_ends_an_instance_of_one_call_at_once(tmp_path: Pat
     play(tmp_path, scene)
 
 
+def test_deadline_counts_from_the_head_although_the_body_came_slowly(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        instance = await s.instance(s.deploy(timeout_s=0.3, concurrency=10))
+        slow = await s.client()
+        slow.send(b"POST /function/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na")
+        begun = monotonic()
+        await asyncio.sleep(0.15)
+        other = asyncio.ensure_future(s.get())
+        (await instance.call()).ack()
+        slow.send(b"b")
+        late = await instance.call(2)
+        assert late.remaining_ms <= 150
+        assert (await slow.response()).status == 504
+        assert monotonic() - begun < 0.42
+        assert not other.done()
+        instance.calls[0].answer()
+        assert (await other).status == 200
+
+    play(tmp_path, scene)
+
+
 def test_other_calls_of_an_overrun_instance_get_their_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("corral.gateway.instance.GRACE_S", 0.05)
 

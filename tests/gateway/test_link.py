@@ -123,6 +123,42 @@ def test_held_calls_go_to_the_revision_that_serves_now(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_growing_need_is_told_again_at_once_and_small_growth_soon(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        instance = await s.instance(s.deploy(concurrency=1))
+        asked = [asyncio.ensure_future(s.get())]
+        call = await instance.call()
+        # Held within the gap after a Want, with nothing else to happen: the timer alone tells of them.
+        for count in range(1, 5):
+            asked.append(asyncio.ensure_future(s.get()))
+            async with asyncio.timeout(0.045):
+                while not any(w.waiting == count for w in s.engine.all(link.Want)):
+                    await s.engine.hear(link.Want, len(s.engine.all(link.Want)) + 1)
+        instance.behave = echo
+        call.answer()
+        assert [(await one).status for one in asked] == [200] * 5
+
+    play(tmp_path, scene)
+
+
+def test_revision_that_serves_again_is_known_again(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        old = s.deploy(number=1)
+        first = await s.instance(old)
+        running = asyncio.ensure_future(s.get())
+        call = await first.call()
+        s.deploy(number=2)
+        s.engine.say(RoutePut(old))
+        held = asyncio.ensure_future(s.get())
+        await s.until(lambda: s.calls_in_pools() == 2)
+        call.answer(b"old")
+        (await first.call(2)).answer(b"again")
+        assert ((await running).body, (await held).body) == (b"old", b"again")
+        assert old.id in s.gateway.activator.lanes
+
+    play(tmp_path, scene)
+
+
 def test_executing_calls_of_the_revision_before_go_on(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
         old = s.deploy(number=1)

@@ -42,6 +42,8 @@ class Lane:
         """Whether the activator's deadline heap has an entry for it."""
         self.closing = False
         """No call comes any more: superseded or removed. Known until its last call and instance are gone."""
+        self._latest = 0.0
+        """The latest deadline of all calls so far."""
         self._tick: asyncio.TimerHandle | None = None
         self._tick_at = 0.0
         self._take(revision)
@@ -67,13 +69,23 @@ class Lane:
     # -- calls ----------------------------------------------------------------------------------------------
 
     def offer(self, call: Call, front: bool = False) -> None:
-        self.calls[call.id] = call
+        deadline = call.deadline
+        if deadline >= self._latest:
+            self._latest = deadline
+            self.calls[call.id] = call
+        else:
+            self._place(call)
         if not self.active:
             self.activator.observe(self)
         if not self.armed:
-            self.activator.watch(self, call.deadline)
-        arrived = call.arrived
-        self._carry_out(self.pool.offer(call.id, monotonic() if front else arrived, arrived + self.hold_s, front))
+            self.activator.watch(self, deadline)
+        now = monotonic()
+        hold_until = min(call.arrived + self.hold_s, deadline) if front else min(now + self.hold_s, deadline)
+        actions = self.pool.offer(call.id, now, hold_until, front)
+        if actions:
+            self._carry_out(actions)
+        else:
+            self._arm()  # held, and the Want for it is due later
 
     def over(self, call: Call, now: float, failed: bool = False) -> None:
         """The instance said LAST."""
@@ -131,7 +143,6 @@ class Lane:
             self._carry_out(self.pool.cancel(call.id, now))
             call.lane = successor
             call.deadline = call.arrived + successor.timeout_s
-            successor.place(call)
             successor.offer(call)
 
     def refuse_waiting(self, fault: CorralError) -> None:
@@ -191,7 +202,6 @@ class Lane:
             if call is None or call.answer is None:
                 continue
             if instance.heard_out and call.take_back():
-                self.place(call)
                 self.offer(call, front=True)
             else:
                 instance.bereave(call)
@@ -208,7 +218,6 @@ class Lane:
                 self._carry_out((action,))
             elif (call := self.calls.pop(action.call, None)) is not None:
                 if serves and call.answer is not None and call.take_back():
-                    self.place(call)
                     self.offer(call, front=True)
                 else:
                     call.refuse(fault)
@@ -216,7 +225,7 @@ class Lane:
         if self.closing:
             self.activator.sweep(self)
 
-    def place(self, call: Call) -> None:
+    def _place(self, call: Call) -> None:
         """Put a call that is not the newest where it belongs: the table stays in order of deadlines."""
         later = {key: other for key, other in self.calls.items() if other.deadline > call.deadline}
         for key in later:

@@ -68,6 +68,7 @@ class Routes:
         lane = self._activator.lane(message.revision)
         if not message.serving:
             return
+        lane.closing = False
         before = self._lanes.get(lane.key)
         self._lanes[lane.key] = lane
         if before is not None and before is not lane:
