@@ -8,18 +8,18 @@ answered: what it sent ahead waits, unparsed and bounded, and beyond the bound t
       └─refused──> DRAIN (what still arrives is thrown away, then the connection ends) ──> CLOSED"""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from email.utils import formatdate
+from collections.abc import Callable
 from time import monotonic
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
-from corral.config import Gateway
 from corral.errors import BadRequest, CorralError, Unavailable
-from corral.gateway.call import Answer, Explain, Reply
-from corral.gateway.http import STATUS_LINES, Head, Refused, Request, RequestIds, read_head
-from corral.gateway.stats import Stats
+from corral.gateway.call import Answer, Reply
+from corral.gateway.http import STATUS_LINES, Head, Refused, Request, read_head
+
+if TYPE_CHECKING:
+    from corral.gateway.doors import Doors
 
 HEAD, BODY, BUSY, DRAIN, CLOSED = range(5)
 COLLECT_MAX = 64 * 1024
@@ -56,62 +56,34 @@ Handler = Callable[[Request, Answer], Taker | None]
 """Looks at a request's head; None when it has answered already."""
 
 
-class Doors:
-    """What all connections share: handlers by path, limits, the date, and the sweep that ends slow ones."""
+class ChunkEnds:
+    """Finds where a chunked message may end, so that llhttp is not fed what may be the next one."""
 
-    def __init__(
-        self,
-        config: Gateway,
-        handlers: Mapping[bytes, Handler],
-        explain: Explain,
-        ids: RequestIds,
-        stats: Stats,
-    ) -> None:
-        self.config = config
-        self.explain = explain
-        self.ids = ids
-        self.stats = stats
-        self.connections: set[Door] = set()
-        self.fixed = b""
-        """`server` and `date` lines, renewed each second."""
-        self.head_max = config.header_max_bytes + config.target_max_bytes
-        self._exact = {path: handler for path, handler in handlers.items() if not path.endswith(b"/")}
-        self._prefixes = tuple((path, handler) for path, handler in handlers.items() if path.endswith(b"/"))
-        stats.connections.labels().source = lambda: len(self.connections)
-        self.renew_date()
+    def __init__(self) -> None:
+        self._tail = b""
 
-    def make(self) -> "Door":
-        return Door(self)
+    def begin(self) -> None:
+        """Another message."""
+        self._tail = b""
 
-    def handler(self, path: bytes) -> Handler | None:
-        for prefix, handler in self._prefixes:
-            if path.startswith(prefix):
-                return handler
-        return self._exact.get(path)
-
-    def renew_date(self) -> None:
-        self.fixed = b"server: corral\r\ndate: %b\r\n" % formatdate(usegmt=True).encode("ascii")
-
-    def close(self) -> None:
-        """End all connections at once."""
-        for door in list(self.connections):
-            door.abort()
-
-    async def run(self) -> None:
-        """Keeps the date and ends connections whose client is too slow; for ever."""
-        while True:
-            # Finer only where a short limit asks for it; a sweep of 10,000 connections takes about 1 ms.
-            await asyncio.sleep(min(1.0, self.config.header_timeout_s / 4, self.config.idle_s / 4))
-            self.renew_date()
-            now = monotonic()
-            for door in list(self.connections):
-                door.sweep(now)
+    def cut(self, data: bytes) -> tuple[bytes, bytes]:
+        """A chunked message can end only behind an empty line: `data` up to and with the first one, and the rest.
+        An empty line may have begun in what came before."""
+        tail = self._tail
+        end = (tail + data).find(_END_OF_HEAD)
+        if end < 0:
+            self._tail = (tail + data)[-3:]
+            return data, b""
+        end += 4 - len(tail)
+        # The line end between two empty lines may belong to both.
+        self._tail = b"\r\n"
+        return data[:end], data[end:]
 
 
 class Door(asyncio.Protocol):
     """One client connection. It is the Answer of the request being answered."""
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, doors: "Doors") -> None:
         self._doors = doors
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else happens
         self._parser = httptools.HttpRequestParser(self)
@@ -133,7 +105,7 @@ class Door(asyncio.Protocol):
         """Bytes of body to come; -1: chunked."""
         self._size = 0
         self._size_max: int | None = None
-        self._tail = b""
+        self._ends = ChunkEnds()
         self._quiet = 0
         self._answered = True
         self._begun = False
@@ -325,7 +297,7 @@ class Door(asyncio.Protocol):
         self._state = BODY
         self._left = request.length
         self._size = self._quiet = 0
-        self._tail = b""
+        self._ends.begin()
         if 0 < request.length <= COLLECT_MAX and not request.expects_continue:
             self._collected_for = handler
             return
@@ -347,7 +319,7 @@ class Door(asyncio.Protocol):
             part, data = data[: self._left], data[self._left :]
             self._left -= len(part)
         else:
-            part, data = self._until_possible_end(data)
+            part, data = self._ends.cut(data)
         self._quiet += len(part)
         self._parser.feed_data(part)
         if self._quiet > QUIET_MAX and self._left < 0:
@@ -356,19 +328,6 @@ class Door(asyncio.Protocol):
         if self._complete:
             self._pass_body_on()
         return data
-
-    def _until_possible_end(self, data: bytes) -> tuple[bytes, bytes]:
-        """A chunked message can end only behind an empty line: `data` up to and with the first one, and the rest.
-        An empty line may have begun in what came before."""
-        tail = self._tail
-        end = (tail + data).find(_END_OF_HEAD)
-        if end < 0:
-            self._tail = (tail + data)[-3:]
-            return data, b""
-        end += 4 - len(tail)
-        # The line feed between two empty lines may belong to both.
-        self._tail = b"\r\n"
-        return data[:end], data[end:]
 
     def _pass_body_on(self) -> None:
         """What has come of the body goes to its taker; a collected one when it is whole."""

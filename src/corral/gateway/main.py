@@ -20,7 +20,8 @@ from typing import Any
 from corral.api.native import invoke
 from corral.config import Boot, read_boot
 from corral.gateway.activator import Activator
-from corral.gateway.door import Doors, Handler
+from corral.gateway.door import Handler
+from corral.gateway.doors import Doors
 from corral.gateway.engine import EngineLink
 from corral.gateway.http import RequestIds
 from corral.gateway.pages import Metrics, healthz
