@@ -90,18 +90,24 @@ def test_starts_double_up_to_twice_the_cores() -> None:
     assert last is not None and last.why == "50 calls waiting, oldest 60 ms; doubling 2 → 4 starts"
 
 
-def test_starts_never_exceed_the_waiting_calls() -> None:
+def test_starts_in_progress_never_exceed_the_waiting_calls() -> None:
     roster = serving()
     roster.want(GATE, F, 4, 0, 0.06, 1.0)
-    roster.want(GATE, F, 3, 1, 0.06, 1.01)
-    assert deeds(roster.want(GATE, F, 1, 2, 0.06, 1.02)) == started(3)
+    roster.want(GATE, F, 4, 1, 0.06, 1.01)
+    assert deeds(roster.want(GATE, F, 3, 2, 0.06, 1.02)) == started(3)
+
+
+def test_one_waiting_call_gets_one_start_however_long_that_takes() -> None:
+    roster = serving()
+    assert deeds(roster.want(GATE, F, 1, 0, 0.0, 1.0)) == started(1)
+    assert [deeds(roster.want(GATE, F, 1, 0, n / 10, 1.0 + n / 10)) for n in range(1, 20)] == [[]] * 19
 
 
 def test_waiting_calls_are_counted_in_instances() -> None:
     roster = serving(concurrency=10)
     roster.want(GATE, F, 10, 0, 0.06, 1.0)
-    roster.want(GATE, F, 10, 0, 0.06, 1.01)
-    assert deeds(roster.want(GATE, F, 10, 0, 0.06, 1.02)) == started(3)
+    assert deeds(roster.want(GATE, F, 10, 0, 0.06, 1.01)) == []
+    assert deeds(roster.want(GATE, F, 11, 0, 0.06, 1.02)) == started(2)
 
 
 def test_busy_instances_and_no_start_in_progress_start_one_more() -> None:

@@ -62,9 +62,10 @@ class Corral:
             return 1, f"{waiting}; first start"
         if seen.oldest_wait_s <= OLD_S:
             return 0, f"{waiting}; {seen.starting} starting"
-        starts = min(seen.starting, _instances(seen.waiting, seen), room)
-        if starts == 0:
-            return 0, f"{waiting}; {seen.starting} starting, the most at once"
+        # Those in progress count against the calls: a slow start of one call's instance is no reason for another.
+        starts = min(seen.starting, _instances(seen.waiting, seen) - seen.starting, room)
+        if starts <= 0:
+            return 0, f"{waiting}; {seen.starting} starting, {'enough for them' if room else 'the most at once'}"
         return starts, f"{waiting}; doubling {seen.starting} → {seen.starting + starts} starts"
 
     def _holding(self, seen: Situation) -> str:
