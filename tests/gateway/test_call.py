@@ -562,7 +562,7 @@ def test_held_call_whose_client_leaves_is_forgotten(tmp_path: Path) -> None:
 
 def test_call_that_was_not_begun_is_carried_out_elsewhere_once(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
-        revision = s.deploy()
+        revision = s.deploy(concurrency=2)
         first = await s.instance(revision)
         asked = asyncio.ensure_future(s.post(b"precious"))
         await first.call()
@@ -572,6 +572,41 @@ def test_call_that_was_not_begun_is_carried_out_elsewhere_once(tmp_path: Path) -
         assert (await asked).body == b"precious"
         assert len(second.calls) == 1
         assert (await s.engine.hear(link.Dropped)).instance == first.id
+        await s.settled()
+
+    play(tmp_path, scene)
+
+
+def test_call_a_serial_instance_left_in_its_socket_is_carried_out_elsewhere(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        revision = s.deploy()
+        first = await s.instance(revision)
+        await s.engine.hear(link.Ready)
+        assert first.peer is not None
+        first.peer.transport.pause_reading()
+        asked = asyncio.ensure_future(s.post(b"precious"))
+        await s.until(lambda: s.gateway.activator.instances[first.id].connection.in_flight == 1)
+        second = await s.instance(revision, echo)
+        await s.until(lambda: len(s.gateway.activator.instances) == 2)
+        first.die()
+        assert (await asked).body == b"precious"
+        assert (first.calls, len(second.calls)) == ([], 1)
+        await s.settled()
+
+    play(tmp_path, scene)
+
+
+def test_call_a_serial_instance_took_out_of_its_socket_is_not_repeated(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        revision = s.deploy()
+        first = await s.instance(revision)
+        asked = asyncio.ensure_future(s.post(b"precious"))
+        await first.call()
+        second = await s.instance(revision, echo)
+        await s.until(lambda: len(s.gateway.activator.instances) == 2)
+        first.die()
+        assert (await asked).status == 502
+        assert second.calls == []
         await s.settled()
 
     play(tmp_path, scene)
@@ -611,7 +646,7 @@ def test_without_a_cause_the_caller_hears_in_general_words_soon(tmp_path: Path) 
 
 def test_call_is_tried_three_times_at_most(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
-        revision = s.deploy()
+        revision = s.deploy(concurrency=2)
         asked = asyncio.ensure_future(s.get())
         for n in range(3):
             instance = await s.instance(revision)

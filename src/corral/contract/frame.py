@@ -4,7 +4,6 @@
 a call is an `Exchange`, the instance's owner a `Holder`. Everything runs on the loop that reads the socket."""
 
 import asyncio
-import contextlib
 import socket
 import struct
 from typing import Annotated, Protocol, cast
@@ -115,6 +114,8 @@ class Connection(asyncio.Protocol):
         self._why = ""
         self.is_writable = True
         """False: send no more of any body until `Exchange.writable`."""
+        self._serial = False
+        """Its READY said concurrency 1: it sends no ACK, see `_settle`."""
         self._spare: socket.socket | None = None
         """A second descriptor of the socket, to read what is left when the loop has given it up; see hear_out."""
         self._early: list[bytes] = [frame(HELLO, 0, 0, _HELLO)]
@@ -161,15 +162,29 @@ class Connection(asyncio.Protocol):
             self._spare.close()
         self._spare = spare
 
-    def hear_out(self) -> None:
+    def hear_out(self, unread: bool = False) -> None:
         """Take in what the instance said before its end. A write to a dead instance fails before its last words were
-        read, and an ACK among them decides whether its call may be sent elsewhere."""
+        read, and an ACK among them decides whether its call may be sent elsewhere. `unread`: the loop has seen the
+        kernel say that the instance left some of what we sent unread."""
         spare, self._spare = self._spare, None
         if spare is None:
             return
-        with spare, contextlib.suppress(OSError):
-            while data := spare.recv(65_536, socket.MSG_DONTWAIT):
-                self.data_received(data)
+        with spare:
+            try:
+                while data := spare.recv(65_536, socket.MSG_DONTWAIT):
+                    self.data_received(data)
+            except OSError:
+                # A reset: it ended with bytes of ours unread. Or it is not at its end and has not accepted us yet.
+                return
+        if not unread:
+            self._settle()
+
+    def _settle(self) -> None:
+        """The instance took all we sent out of its socket. For one that has one call at a time this stands for the ACK:
+        it saves a write, and a wake-up here, for each call."""
+        if self._serial:
+            for exchange in list(self._exchanges.values()):
+                exchange.taken_up()
 
     def close(self) -> None:
         """Give the instance up, without a look at what it may still say. `lost` follows from the loop."""
@@ -196,7 +211,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self.hear_out()
+        # A write fails with EPIPE when nobody can read it any more; a read is reset when something was left unread.
+        self.hear_out(unread=isinstance(exc, (ConnectionResetError, BrokenPipeError)))
         self._write = _discard
         holder, self._holder = self._holder, None
         if holder is not None:
@@ -288,7 +304,9 @@ class Connection(asyncio.Protocol):
                 raise FrameBroken(f"HELLO with version {hello.version}, must be 1")
             holder.said_hello(hello.in_flight)
         elif kind == READY:
-            holder.said_ready(msgspec.json.decode(payload, type=ReadyBody))
+            ready = msgspec.json.decode(payload, type=ReadyBody)
+            self._serial = ready.concurrency == 1
+            holder.said_ready(ready)
         elif kind == FAILED:
             holder.said_failed(msgspec.json.decode(payload, type=FailedBody))
         elif kind == CODE:
