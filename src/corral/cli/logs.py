@@ -45,4 +45,4 @@ def _readable(line: dict[str, object]) -> str:
     if isinstance(moment, (int, float)):
         when = time.strftime("%H:%M:%S", time.localtime(moment)) + f".{int(moment % 1 * 1000):03d} "
     request = line.get("request")
-    return f"{when}{str(request)[:8] if request else '-':8} {line.get('line', '')}"
+    return f"{when}{str(request) if request else '-':19} {line.get('line', '')}"
