@@ -17,7 +17,7 @@ from corral.model import ExitCause, FunctionSpec, InstanceId, Revision, Revision
 from corral.ports import Exit, Launch
 from corral.sandbox import open_sandbox
 
-DEADLINE_S = 5.0
+DEADLINE_S = 20.0
 """Nothing here takes a second; a machine under load may be slow."""
 UID = 100_500
 HELLO, READY, FAILED, HEAD, BODY, END, ACK, CODE = 1, 2, 3, 4, 5, 6, 7, 12
