@@ -114,3 +114,29 @@ def test_frame_longer_than_allowed_ends_the_instance(plain: Zygote) -> None:
     gateway.socket.sendall(b"\x04\x01\xff\xff\x00\x00\x00\x01" + b"x" * 65_535)
     assert os.waitstatus_to_exitcode(instance.wait_exited()) == 92
     assert "broke the protocol" in instance.log()
+
+
+FORKS = """
+import logging, os, threading
+
+def handler(event):
+    ready, go = threading.Event(), threading.Event()
+    def hold():
+        with logging.getLogger().handlers[0].lock:
+            ready.set()
+            go.wait()
+    threading.Thread(target=hold, daemon=True).start()
+    ready.wait()
+    pid = os.fork()
+    if pid == 0:
+        logging.getLogger("forked").warning("from the child")
+        os._exit(threading.active_count() - 1)
+    go.set()
+    return {"status": os.waitpid(pid, 0)[1]}
+"""
+
+
+def test_fork_inside_a_function_is_like_any_process(everywhere: Zygote) -> None:
+    instance = everywhere.start(FORKS)
+    assert instance.serve().call().json() == {"status": 0}
+    assert "WARNING forked: from the child" in instance.log()

@@ -29,14 +29,13 @@ def check(result: int) -> None:
 
 
 def load_runtime(folder: str) -> None:
-    """As runtimes/python/zygote.py does, without threading's own hook as there: the floor must not be slower than the
+    """As runtimes/python/zygote.py does, without the hooks around forks as there: the floor must not be slower than the
     fork it is the floor of."""
-    register, os.register_at_fork = os.register_at_fork, lambda **hooks: None
-    importlib.import_module("threading")
-    os.register_at_fork = register
     package = types.ModuleType("_corral")
     package.__path__ = [folder]
     sys.modules["_corral"] = package
+    hooks = importlib.import_module("_corral.python.hooks")
+    hooks.import_without_hooks("threading", "logging", "concurrent.futures.thread")
     importlib.import_module("_corral.python.forking")
 
 

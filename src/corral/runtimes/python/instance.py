@@ -6,11 +6,10 @@ import logging
 import os
 import socket
 import sys
-import threading
 import time
 from typing import Any, Dict, NoReturn
 
-from . import dress, frames, load, logs, serve
+from . import dress, frames, hooks, load, logs, serve
 
 DRESS_FAILED = 90
 LOAD_FAILED = 91
@@ -26,7 +25,7 @@ def live(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: dress.Wardrobe) ->
     status = DRESS_FAILED
     try:
         stamps = dict(plan.get("stamps") or {}, forked=time.monotonic())
-        os.register_at_fork(after_in_child=threading._after_fork)  # type: ignore[attr-defined]
+        hooks.give_back()
         code = _read_code(fds)
         dress.dress(plan, fds, wardrobe)
         stamps["dressed"] = time.monotonic()

@@ -9,14 +9,11 @@ import types
 
 
 def main() -> None:
-    # threading would reset itself in each child, which costs 0.3 ms and 200 KiB of copied pages. The zygote has one
-    # thread, so there is nothing to reset; forking.py gives the hook back to the children for their own forks.
-    register, os.register_at_fork = os.register_at_fork, lambda **hooks: None
-    importlib.import_module("threading")
-    os.register_at_fork = register
     package = types.ModuleType("_corral")
     package.__path__ = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
     sys.modules["_corral"] = package
+    hooks = importlib.import_module("_corral.python.hooks")
+    hooks.import_without_hooks("threading", "logging", "concurrent.futures.thread")
     importlib.import_module("_corral.python.forking").serve(int(sys.argv[1]))
 
 
