@@ -93,6 +93,15 @@ def test_an_ended_instances_last_words_are_drained_and_returned(tmp_path: Path) 
     assert [record.get("source") for record in records] == [None, None, "corral"]
 
 
+def test_the_last_line_is_returned_although_it_was_read_long_before(tmp_path: Path) -> None:
+    async def scene(room: Room) -> None:
+        os.write(room.logs.open(ONE, KEY, None), b"why it failed\n")
+        await room.until(lambda: room.lines() == ["why it failed"])
+        assert room.logs.close(ONE) == "why it failed"
+
+    play(tmp_path, scene)
+
+
 def test_a_flood_waits_in_its_pipe_while_a_neighbour_is_read(tmp_path: Path) -> None:
     async def scene(room: Room) -> None:
         flood = room.logs.open(ONE, KEY, None)

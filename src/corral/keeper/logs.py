@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -60,6 +60,11 @@ class Pipe:
         finally:
             os.unlink(path)
         self.splitter = Splitter()
+        self.last_line = ""
+
+    def remember(self, lines: Sequence[Line]) -> None:
+        if lines:
+            self.last_line = lines[-1].text
 
     def give_to(self, user: int) -> None:
         """So that it can open its own /dev/stdout."""
@@ -134,8 +139,9 @@ class Logs:
             left += data
         lines = list(pipe.splitter.finish(bytes(left)))
         pipe.close()
+        pipe.remember(lines)
         self._keep(key, instance, lines)
-        return lines[-1].text if lines else ""
+        return pipe.last_line
 
     def note(self, instance: InstanceId, key: FunctionKey, text: str) -> None:
         """A line of Corral's own."""
@@ -170,7 +176,9 @@ class Logs:
         function = self._logs[key]
         pipe = function.pipes[instance]
         before = function.pending_bytes
-        self._keep(key, instance, pipe.splitter.feed(pipe.read(READ_BYTES)))
+        lines = list(pipe.splitter.feed(pipe.read(READ_BYTES)))
+        pipe.remember(lines)
+        self._keep(key, instance, lines)
         # What it costs is what it puts on disk: many short lines are dearer than few long ones.
         wait_s = function.spend(max(READ_BYTES // 16, function.pending_bytes - before), self._clock.monotonic())
         if wait_s > 0 or function.pending_bytes > PENDING_MAX_BYTES:
