@@ -10,7 +10,8 @@ import pytest
 from corral import link
 from corral.config import Keeper as KeeperSettings
 from corral.config import Settings
-from corral.model import ExitCause
+from corral.engine import catalog
+from corral.model import ExitCause, RevisionId
 from corral.package.bundle import pack
 
 from .world import World, world
@@ -47,7 +48,7 @@ def test_a_deployed_function_has_loaded_and_serves(tmp_path: Path) -> None:
         start = await w.keeper.got(link.Start)
         assert start.revision.package == package
         routes = w.gateway.all(link.RoutePut)
-        assert [put.serving for put in routes] == [False, False, True], "known, then loaded, then serving"
+        assert [put.serving for put in routes] == [False, True], "known, and serving when it has loaded"
         assert routes[-1].revision.style == "handle"
         listed = (await w.get("/functions")).json["functions"]
         assert [each["revision"] for each in listed] == ["default/hello@1"]
@@ -173,6 +174,32 @@ def test_what_the_first_load_shows_is_kept_for_good(tmp_path: Path) -> None:
 
     async def after_a_restart(w: World) -> None:
         assert (await w.get("/namespaces/default/functions/hello")).json["style"] == "handle"
+
+    play(tmp_path, scene)
+    play(tmp_path, after_a_restart)
+
+
+def test_fifty_first_loads_do_not_wait_for_the_disk_fifty_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "LEARNED_EVERY_S", 0.05)
+    names = [f"f{place}" for place in range(50)]
+
+    async def scene(w: World) -> None:
+        package = await w.upload(code(tmp_path))
+        wanted = [{"name": name, "package": package, "spec": {"initial": 0}} for name in names]
+        await w.ask("POST", "/namespaces/default/functions", json.dumps(wanted).encode())
+        routes, commits = len(w.gateway.all(link.RoutePut)), w.store.commits
+        w.gateway.answers[link.Assign] = lambda message: w.gateway.ready(message.instance, b"marshal")
+        w.gateway.send(*(link.Want(RevisionId(f"default/{name}@1"), 1, 0, 0.001, 5.0) for name in names))
+        files = [tmp_path / f"code/default.{name}@1.marshal" for name in names]
+        await w.until(lambda: all(file.exists() for file in files))
+        assert w.store.commits - commits <= 10
+        assert len(w.gateway.all(link.RoutePut)) == routes, "nothing that gateways go by has changed"
+
+    async def after_a_restart(w: World) -> None:
+        listed = (await w.get("/functions")).json["functions"]
+        assert {each["name"]: each["style"] for each in listed} == dict.fromkeys(names, "handle")
 
     play(tmp_path, scene)
     play(tmp_path, after_a_restart)

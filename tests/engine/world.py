@@ -112,8 +112,8 @@ class Keeper(End):
 class World:
     """An engine on `data`, and the ways to it."""
 
-    def __init__(self, data: Path) -> None:
-        self.data = data
+    def __init__(self, data: Path, store: SqliteStore) -> None:
+        self.data, self.store = data, store
         self.link, self.api = data / "link.sock", data / "api.sock"
         self.keeper, self.gateway = Keeper(), Gateway()
 
@@ -199,9 +199,9 @@ def boot_of(data: Path, fds: dict[str, int], parent_pid: int, settings: Settings
 @contextlib.asynccontextmanager
 async def world(data: Path, *, connected: bool = True, settings: Settings | None = None) -> AsyncIterator[World]:
     """Runs until the block ends; the store stays in `data`, so a second world there is a restart."""
-    made = World(data)
-    fds = {"link": listening(made.link).detach(), "api": listening(made.api).detach()}
     store = SqliteStore(data / "corral.db")
+    made = World(data, store)
+    fds = {"link": listening(made.link).detach(), "api": listening(made.api).detach()}
     engine = Engine(boot_of(data, fds, 1, settings), store, SystemClock())
     running = asyncio.create_task(engine.run())
     try:

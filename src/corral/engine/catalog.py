@@ -4,7 +4,7 @@ when anything fails, nothing of it stays and the revision before goes on serving
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import msgspec
@@ -33,6 +33,8 @@ VERIFY_S = 60.0
 """How long a deployment waits for its code to load when it does not say otherwise."""
 VERIFIED_AT_ONCE = 16
 """Deployments of one request whose code loads at the same time: enough to keep the cores busy."""
+LEARNED_EVERY_S = 1.0
+"""Between two writes of what loading has shown: a hundred first starts cost one wait for the disk, not a hundred."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +57,9 @@ class Catalog:
         self._deleted_up_to: dict[FunctionKey, int] = {}
         """Deployments with a number up to this began before the function's last deletion: it was meant for them too."""
         self._locks: weakref.WeakValueDictionary[FunctionKey, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._learned: asyncio.Queue[tuple[Revision, bytes | None]] = asyncio.Queue()
+        self._learned: dict[RevisionId, tuple[Revision, bytes | None]] = {}
+        """What loading has shown and is not on disk yet: the revision with it, and its marshalled entry module."""
+        self._has_learned = asyncio.Event()
         fleet.loaded = self._loaded
         fleet.emptied = self._emptied
 
@@ -219,10 +223,10 @@ class Catalog:
             self._emptied(revision)
 
     @asynccontextmanager
-    async def _locked(self, keys: Iterator[FunctionKey]) -> AsyncIterator[None]:
+    async def _locked(self, keys: Iterable[FunctionKey]) -> AsyncIterator[None]:
         """In one order, so that two deployments of the same functions cannot wait for each other."""
         async with AsyncExitStack() as stack:
-            for key in sorted(keys):
+            for key in sorted(set(keys)):
                 await stack.enter_async_context(self._locks.setdefault(key, asyncio.Lock()))
             yield
 
@@ -231,7 +235,7 @@ class Catalog:
     async def delete(self, namespace: str, name: str) -> None:
         """Raises NotFound."""
         key = function_key(namespace, name)
-        async with self._locked(iter([key])):
+        async with self._locked([key]):
             if not await self._store.delete_function(key):
                 raise NotFound(f"no function {name!r} in namespace {namespace!r}")
             self._deleted_up_to[key] = self._last_number.get(key, 0)
@@ -242,11 +246,14 @@ class Catalog:
     # -- what is learned later ------------------------------------------------------------------------------
 
     def _loaded(self, revision: Revision, style: Style, is_async: bool, code: bytes | None) -> None:
-        learned = msgspec.structs.replace(revision, style=style, is_async=is_async)
-        if learned != revision:
-            self._fleet.learn(learned)
-        if learned != revision or code is not None:
-            self._learned.put_nowait((learned, code))
+        if (revision.style, revision.is_async) != (style, is_async):
+            revision = msgspec.structs.replace(revision, style=style, is_async=is_async)
+            self._fleet.learn(revision)
+        elif code is None:
+            return
+        _, earlier = self._learned.get(revision.id, (None, None))
+        self._learned[revision.id] = (revision, code or earlier)
+        self._has_learned.set()
 
     def _emptied(self, revision: Revision) -> None:
         """No instance of it is left and none will come: its user is free again."""
@@ -256,33 +263,37 @@ class Catalog:
         self._codes.forget(revision.id)
 
     async def run(self) -> None:
-        """Write down what loading has shown, behind the calls."""
+        """Write down what loading has shown, behind the calls. A crash loses only what the next start shows again."""
         while True:
-            revision, code = await self._learned.get()
-            with suppress(StoreFailed):  # It is learned again at the next start.
-                await self._keep_style(revision)
-            if code is not None and revision.id in self._uid_by_revision:
-                await self._keep_code(revision, code)
+            await self._has_learned.wait()
+            self._has_learned.clear()
+            learned, self._learned = self._learned, {}
+            with suppress(StoreFailed):
+                await self._keep_styles([revision for revision, _ in learned.values()])
+            await self._keep_codes({revision: code for revision, (_, code) in learned.items() if code is not None})
+            await asyncio.sleep(LEARNED_EVERY_S)
 
-    async def _keep_code(self, revision: Revision, code: bytes) -> None:
-        try:
-            kept = await asyncio.to_thread(self._codes.keep, revision.id, code)
-        except OSError as exc:
-            log.warning("marshalled code not kept", extra={"revision": revision.id, "why": str(exc)})
+    async def _keep_styles(self, revisions: Sequence[Revision]) -> None:
+        async with self._locked(revision.key for revision in revisions):
+            fresh = []
+            for revision in revisions:
+                stored = self._functions.get(revision.key)
+                if stored is not None and stored.revision.id == revision.id and stored.revision != revision:
+                    fresh.append(StoredFunction(revision=revision, updated_at=stored.updated_at))
+            if fresh:
+                await self._store.put_functions(fresh)
+            for each in fresh:
+                self._functions[each.revision.key] = each
+
+    async def _keep_codes(self, codes: Mapping[RevisionId, bytes]) -> None:
+        wanted = {revision: code for revision, code in codes.items() if revision in self._uid_by_revision}
+        if not wanted:
             return
-        if revision.id not in self._uid_by_revision:
-            self._codes.forget(revision.id)
-        elif kept:
-            self._fleet.code_kept(revision.id)
-
-    async def _keep_style(self, revision: Revision) -> None:
-        async with self._locked(iter([revision.key])):
-            stored = self._functions.get(revision.key)
-            if stored is None or stored.revision.id != revision.id or stored.revision == revision:
-                return
-            fresh = StoredFunction(revision=revision, updated_at=stored.updated_at)
-            await self._store.put_functions([fresh])
-            self._functions[revision.key] = fresh
+        for revision in await asyncio.to_thread(self._codes.keep, wanted):
+            if revision in self._uid_by_revision:
+                self._fleet.code_kept(revision)
+            else:
+                self._codes.forget(revision)
 
 
 def _name_problems(kind: str, name: str) -> Iterator[str]:

@@ -141,10 +141,12 @@ class Fleet:
         self.history.forget(key)
 
     def learn(self, revision: Revision) -> None:
-        """The same revision with what loading it has shown."""
+        """The same revision with what loading it has shown. Of that, gateways go by the concurrency alone."""
         known = self._known.get(revision.id)
-        if known is not None:
-            known.revision = revision
+        if known is None:
+            return
+        before, known.revision = known.revision, revision
+        if revision.concurrency != before.concurrency:
             self._tell_gateways(link.RoutePut(revision, known.is_serving))
 
     def code_kept(self, revision: RevisionId) -> None:
