@@ -1,8 +1,9 @@
 """The `frame` protocol (docs/frame.md), the instance's side: constants, and bytes to frames and back."""
 
-import json
 import struct
 from typing import Any, Dict, Iterator, List, Tuple
+
+from . import jsontext
 
 VERSION = 1
 HELLO, READY, FAILED, HEAD, BODY, END, ACK, CREDIT, CANCEL = 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -73,17 +74,21 @@ def failure(call: int, exc: BaseException) -> bytes:
 
 
 def as_json(kind: int, value: Dict[str, Any]) -> bytes:
-    return frame(kind, 0, 0, json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    return frame(kind, 0, 0, jsontext.write(value).encode("utf-8", "replace"))
 
 
 def hello(in_flight: int) -> bytes:
     return as_json(HELLO, {"version": VERSION, "in_flight": in_flight})
 
 
+HELLO_IDLE = hello(0)
+"""Of an instance with no calls in flight."""
+
+
 def failed(error: str, traceback: str) -> bytes:
     """The end of the traceback, as much of it as a frame holds: that is where the cause stands."""
     while True:
-        payload = json.dumps({"error": error, "traceback": traceback}, ensure_ascii=False).encode("utf-8", "replace")
+        payload = jsontext.write({"error": error, "traceback": traceback}).encode("utf-8", "replace")
         if len(payload) <= PAYLOAD_MAX:
             return frame(FAILED, 0, 0, payload)
         traceback = traceback[len(traceback) // 2 :]
@@ -91,7 +96,7 @@ def failed(error: str, traceback: str) -> bytes:
 
 def check_hello(payload: bytes) -> None:
     try:
-        version = json.loads(payload)["version"]
+        version = jsontext.read(payload)["version"]
     except (ValueError, KeyError, TypeError):
         raise Broken('a HELLO that is not {"version": n}') from None
     if version != VERSION:

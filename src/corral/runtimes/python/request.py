@@ -2,12 +2,11 @@
 
 Nothing is parsed before somebody asks: most functions look at the body only."""
 
-import json
 import time
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 from urllib.parse import parse_qsl, unquote
 
-from . import frames
+from . import frames, jsontext
 
 
 class BadBody(Exception):
@@ -38,14 +37,24 @@ class Headers(Mapping[str, str]):
     def __repr__(self) -> str:
         return "Headers(%r)" % self._values
 
+    def as_dict(self) -> Dict[str, str]:
+        """As `dict` of it, which asks the mapping for one after another."""
+        return self._values.copy()
+
 
 class Query(Mapping[str, str]):
     """Query parameters: `query["a"]` is the first value of a, `query.getlist("a")` all of them."""
 
     def __init__(self, text: str) -> None:
         self._values: Dict[str, List[str]] = {}
+        if not text:
+            return
         for name, value in parse_qsl(text, keep_blank_values=True):
             self._values.setdefault(name, []).append(value)
+
+    def first_values(self) -> Dict[str, str]:
+        """As `dict` of it, which asks the mapping for one after another."""
+        return {name: values[0] for name, values in self._values.items()}
 
     def __getitem__(self, name: str) -> str:
         return self._values[name][0]
@@ -123,7 +132,7 @@ class Event:
     def json(self) -> Any:
         """Raises BadBody."""
         try:
-            return json.loads(self.body)
+            return jsontext.read(self.body)
         except ValueError as exc:
             raise BadBody("the body is not JSON: %s" % exc) from None
 
@@ -131,13 +140,13 @@ class Event:
         """What most functions want to be called with: the JSON value; the query parameters when there is no body;
         otherwise bytes. A body without a telling type (curl sends JSON as a form) is JSON if it reads as JSON."""
         if not self.body:
-            return dict(self.query)
+            return self.query.first_values()
         kind = self.content_type
         if kind == "application/json" or kind.endswith("+json"):
             return self.json()
         if kind in ("", "application/x-www-form-urlencoded") and self.body.lstrip()[:1] in (b"{", b"["):
             try:
-                return json.loads(self.body)
+                return jsontext.read(self.body)
             except ValueError:
                 return self.body
         return self.body

@@ -1,12 +1,11 @@
 """What a function returned becomes a response: status, header lines, body or a stream of chunks."""
 
 import base64
-import json
 import re
 from enum import Enum
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
-from . import frames
+from . import frames, jsontext
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -298,9 +297,7 @@ _CONVERSIONS: Tuple[Tuple[str, Callable[[Any], Any]], ...] = (
     ("model_dump", lambda value: value.model_dump()),
 )
 
-_encode = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_natural, check_circular=True
-).encode
+_encode = jsontext.writer(allow_nan=False, separators=(",", ":"), default=_natural)
 
 
 def _name(value: Any) -> str:

@@ -211,7 +211,7 @@ def arguments(event: Event) -> Dict[str, Any]:
     """The one dictionary of `main(args)`, as OpenWhisk's web actions get it: query parameters, over them the fields
     of a JSON object or a form; any other body as `__ow_body` (text, or base64 for binary types); and `__ow_method`,
     `__ow_headers`, `__ow_path`."""
-    args: Dict[str, Any] = dict(event.query)
+    args: Dict[str, Any] = event.query.first_values()
     if event.body:
         body = event.natural_body()
         if isinstance(body, dict):
@@ -223,7 +223,7 @@ def arguments(event: Event) -> Dict[str, Any]:
         else:
             args["__ow_body"] = body
     args["__ow_method"] = event.method.lower()
-    args["__ow_headers"] = dict(event.headers)
+    args["__ow_headers"] = event.headers.as_dict()
     args["__ow_path"] = "" if event.path == "/" else event.path
     return args
 
