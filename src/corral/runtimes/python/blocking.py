@@ -1,11 +1,11 @@
 """Serve one call at a time on one thread: the least memory and the least time per call.
 
 While a call runs nothing is read. After the connection is lost the next one gets our HELLO when that call has ended,
-so `in_flight` is always 0 here."""
+so `in_flight` is always 0 here. No ACK is sent: the gateway is told by the kernel whether its bytes were taken."""
 
+import _socket
 import collections
-import socket
-from typing import Deque, NoReturn, Optional
+from typing import Any, Callable, Deque, NoReturn, Optional, Tuple
 
 from . import frames, respond
 from .frames import Frame
@@ -13,22 +13,33 @@ from .request import Event
 from .styles import Handler
 
 RECEIVE_BYTES = 65_536
+accept: Callable[[_socket.socket], Tuple[int, Any]] = vars(_socket.socket)["_accept"]
 
 
-def serve(listener: socket.socket, handler: Handler, ready: bytes) -> NoReturn:
+def serve(listener: _socket.socket, handler: Handler, ready: bytes) -> NoReturn:
     while True:
-        connection, _ = listener.accept()
-        with connection:
-            session = Session(connection, handler)
-            try:
-                connection.sendall(frames.hello(0) + ready)
-                session.run()
-            except (OSError, respond.ConnectionLost):
-                continue
+        fd, _ = accept(listener)
+        # The plain socket: the one of `socket` finds out what it is by three system calls and a dozen functions.
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
+        connection.setblocking(True)  # whatever default timeout the function set
+        serve_connection(connection, handler, ready)
+
+
+def serve_connection(connection: _socket.socket, handler: Handler, ready: bytes) -> None:
+    """Until it is lost."""
+    try:
+        connection.sendall(frames.HELLO_IDLE + ready)
+        Session(connection, handler).run()
+    except (OSError, respond.ConnectionLost):
+        pass
+    finally:
+        connection.close()
 
 
 class Session:
-    def __init__(self, connection: socket.socket, handler: Handler) -> None:
+    __slots__ = ("_call", "_connection", "_decoder", "_frames", "_handler", "_window")
+
+    def __init__(self, connection: _socket.socket, handler: Handler) -> None:
         self._connection = connection
         self._handler = handler
         self._decoder = frames.Decoder()
@@ -63,7 +74,6 @@ class Session:
                 self._send(frames.failure(call, respond.Cancelled("cancelled before it began")))
                 return
             event.body = body
-        self._send(frames.ack(call))
         respond.answer(call, event, self._handler, self._send, self._reserve)
 
     def _collect(self, call: int) -> Optional[bytes]:

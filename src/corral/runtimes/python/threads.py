@@ -19,6 +19,7 @@ def serve(listener: socket.socket, handler: Handler, ready: bytes) -> NoReturn:
     server = Server(handler)
     while True:
         connection, _ = listener.accept()
+        connection.setblocking(True)  # whatever default timeout the function set
         with connection:
             server.run(connection, ready)
 
