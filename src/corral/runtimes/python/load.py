@@ -1,6 +1,6 @@
 """The function's code: find it, load it, or say in one sentence why that cannot be."""
 
-import importlib.machinery
+import importlib
 import importlib.util
 import marshal
 import os
@@ -36,6 +36,8 @@ class Entry(NamedTuple):
     file: str
     name: Optional[str]
     code: types.CodeType
+    is_relative: bool
+    """A file of the package's root that imports from `.`, as those of OpenFaaS may."""
     manner: Optional[styles.Manner]
 
 
@@ -43,7 +45,7 @@ def load(plan: Dict[str, Any], marshalled: bytes) -> Loaded:
     """Raises LoadFailed. `marshalled` is the `code` of an earlier start of the same revision, or empty."""
     package = plan["package"].rstrip("/")
     entry = _known(marshalled) or _search(package, plan.get("handler"))
-    module = _execute(package, entry.file, entry.code)
+    module = _execute(package, entry)
     name, function = _function(module, package, entry.file, entry.name)
     manner = entry.manner
     if manner is None:
@@ -57,7 +59,9 @@ def load(plan: Dict[str, Any], marshalled: bytes) -> Loaded:
         memory_mib=int(plan.get("memory_mib") or 0),
         instance=plan.get("hostname") or "",
     )
-    code = MAGIC + marshal.dumps((entry.file, name, tuple(manner), entry.code)) if plan.get("want_code") else b""
+    code = b""
+    if plan.get("want_code"):
+        code = MAGIC + marshal.dumps((entry.file, name, entry.code, entry.is_relative, tuple(manner)))
     return Loaded(styles.prepare(function, manner, about), code)
 
 
@@ -66,15 +70,17 @@ def _known(marshalled: bytes) -> Optional[Entry]:
     if not marshalled.startswith(MAGIC):
         return None
     try:
-        file, name, manner, code = marshal.loads(marshalled[len(MAGIC) :])
+        file, name, code, is_relative, manner = marshal.loads(marshalled[len(MAGIC) :])
     except (EOFError, ValueError, TypeError):
         return None
-    return Entry(file, name, code, styles.Manner(*manner))
+    return Entry(file, name, code, is_relative, styles.Manner(*manner))
 
 
 def _search(package: str, handler: Optional[str]) -> Entry:
     file, name = _entry(package, handler)
-    return Entry(file, name, _compile(package, file), None)
+    source = _read(package, file)
+    is_relative = "/" not in file and (b"from ." in source or b"from." in source)
+    return Entry(file, name, _compile(package, file, source), is_relative, None)
 
 
 def _entry(package: str, handler: Optional[str]) -> Tuple[str, Optional[str]]:
@@ -111,40 +117,75 @@ def _listed(package: str) -> str:
     return ", ".join(names[:20]) + (", …" if len(names) > 20 else "") if names else "nothing"
 
 
-def _compile(package: str, file: str) -> types.CodeType:
-    path = os.path.join(package, file)
+def _read(package: str, file: str) -> bytes:
     try:
-        with open(path, "rb") as source:
-            text = source.read()
+        fd = os.open(package + "/" + file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return _all_of(fd)
+        finally:
+            os.close(fd)
     except OSError as exc:
         raise LoadFailed("%s cannot be read: %s" % (file, exc.strerror)) from None
+
+
+def _all_of(fd: int) -> bytes:
+    parts = [os.read(fd, os.fstat(fd).st_size + 1)]
+    while parts[-1]:
+        parts.append(os.read(fd, 65_536))
+    return b"".join(parts)
+
+
+def _compile(package: str, file: str, source: bytes) -> types.CodeType:
     try:
-        code: types.CodeType = compile(text, path, "exec", dont_inherit=True)
+        code: types.CodeType = compile(source, package + "/" + file, "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
         raise _failed(exc, package, file) from None
     return code
 
 
-def _execute(package: str, file: str, code: types.CodeType) -> types.ModuleType:
-    path = os.path.join(package, file)
+def _execute(package: str, entry: Entry) -> types.ModuleType:
+    file = entry.file
+    path = package + "/" + file
     name = _module_name(file)
-    folder = os.path.dirname(path)
-    sys.path[:0] = [package] if folder == package else [package, folder]
+    parent = name.rpartition(".")[0]
+    sys.path[:0] = [package, path.rpartition("/")[0]] if parent else [package]
     sys.argv = [path]
+    # Without a spec, like every program's main module: making one costs more than all the rest here.
     module = types.ModuleType(name)
-    module.__file__ = path
-    module.__spec__ = importlib.machinery.ModuleSpec(name, None, origin=path)
-    module.__package__ = name.rpartition(".")[0]
-    module.__dict__["__builtins__"] = __builtins__
+    namespace = module.__dict__
     # Under both names: `import __main__`, pickle and multiprocessing must find the function, not the zygote.
     sys.modules[name] = sys.modules["__main__"] = module
     try:
-        if module.__package__:
-            importlib.import_module(module.__package__)
-        exec(code, module.__dict__)
+        if parent:
+            importlib.import_module(parent)
+        elif entry.is_relative:
+            parent = _import_root(package)
+            sys.modules[parent + "." + name] = module
+        namespace["__file__"] = path
+        namespace["__package__"] = parent
+        namespace["__builtins__"] = __builtins__
+        exec(entry.code, namespace)
     except BaseException as exc:
         raise _failed(exc, package, file) from None
     return module
+
+
+def _import_root(package: str) -> str:
+    """The name of a package that is the function's root folder. OpenFaaS's is called `function`, with or without an
+    __init__.py; here it makes way for a module of the function with that name."""
+    name = "function"
+    while os.path.exists("%s/%s.py" % (package, name)) or os.path.exists("%s/%s" % (package, name)):
+        name += "_"
+    start = package + "/__init__.py"
+    if not os.path.isfile(start):
+        root = sys.modules[name] = types.ModuleType(name)
+        root.__path__ = [package]
+        return name
+    spec = importlib.util.spec_from_file_location(name, start, submodule_search_locations=[package])
+    assert spec is not None and spec.loader is not None
+    sys.modules[name] = root = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(root)
+    return name
 
 
 def _module_name(file: str) -> str:

@@ -134,6 +134,7 @@ def install() -> None:
     output: Any = sys
     output.stdout = output.__stdout__ = Output(1)
     output.stderr = output.__stderr__ = Output(2)
+    prepare_logging()
     threading.Thread.start = _start_in_context  # type: ignore[method-assign]
     concurrent.futures.thread.ThreadPoolExecutor.submit = _submit_in_context  # type: ignore[method-assign]
 
@@ -163,14 +164,25 @@ def _handler() -> logging.Handler:
 _root_handler = _handler()
 
 
+class _Level(int):
+    """A level that tells by its identity that nobody chose it."""
+
+
+_INFO = _Level(logging.INFO)
+
+
+def prepare_logging() -> None:
+    """Once, in the zygote. Here, because each level that changes empties the caches of all loggers."""
+    logging.root.setLevel(_INFO)
+
+
 def configure_logging() -> None:
-    """After the function's module was loaded: a root handler, unless the function made its own."""
+    """After the function's module was loaded: a root handler, or the usual level for the one the function made."""
     root = logging.root
-    if root.handlers:
-        return
-    root.addHandler(_root_handler)
-    if root.level == logging.WARNING:
-        root.setLevel(logging.INFO)
+    if not root.handlers:
+        root.handlers.append(_root_handler)  # as addHandler, but for its lock, which one append does not need
+    elif root.level is _INFO and _root_handler not in root.handlers:
+        root.setLevel(logging.WARNING)
 
 
 def own_traceback(exc: BaseException) -> str:
