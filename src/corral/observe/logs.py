@@ -2,6 +2,8 @@
 
 log.info("instance ready", extra={"revision": revision, "instance": instance})"""
 
+import asyncio
+import contextlib
 import logging
 import sys
 import time
@@ -12,12 +14,14 @@ import msgspec
 
 OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 """What logging itself puts on every record; anything else came with `extra`."""
+HELD_S = 0.1
+"""How long a line may wait for its neighbours."""
 
 
 def set_up(process: str, stream: TextIO | None = None, level: int = logging.INFO) -> None:
     """At the start of a process called `process`: all records go to `stream` (None: stderr)."""
     out = sys.stderr if stream is None else stream
-    handler = logging.StreamHandler(out)
+    handler = Gathering(out)
     handler.setFormatter(Readable(process) if out.isatty() else Json(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -26,10 +30,57 @@ def set_up(process: str, stream: TextIO | None = None, level: int = logging.INFO
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.raiseExceptions = False
+    # Nothing of this is in our lines, and finding it out takes longer than writing them.
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def fields_of(record: logging.LogRecord) -> Mapping[str, Any]:
     return {name: value for name, value in vars(record).items() if name not in OWN_FIELDS}
+
+
+class Gathering(logging.Handler):
+    """Where an event loop runs, lines go out together, HELD_S late at most: there may be hundreds a second, and each
+    write would cost as much as all else about its line. Warnings go out at once, with what waits before them."""
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__()
+        self._out = out
+        self._lines: list[str] = []
+        self._is_due = False
+        """Whether the loop comes by to write."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.append(self.format(record))
+        except Exception:
+            self.handleError(record)
+        if record.levelno >= logging.WARNING or not self._is_written_later():
+            self.flush()
+
+    def _is_written_later(self) -> bool:
+        if not self._is_due:
+            with contextlib.suppress(RuntimeError):  # no loop runs in this thread
+                asyncio.get_running_loop().call_later(HELD_S, self._write_due)
+                self._is_due = True
+        return self._is_due
+
+    def _write_due(self) -> None:
+        self._is_due = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Also called when the process ends."""
+        self.acquire()
+        try:
+            lines, self._lines = self._lines, []
+            if lines:
+                self._out.write("".join(f"{line}\n" for line in lines))
+                self._out.flush()
+        except (OSError, ValueError):
+            pass  # Nobody reads any more.
+        finally:
+            self.release()
 
 
 class Readable(logging.Formatter):
