@@ -71,7 +71,10 @@ class History:
         self.exits: Counter[ExitCause] = Counter()
 
     def of(self, key: FunctionKey) -> FunctionHistory:
-        return self._by_function.setdefault(key, FunctionHistory())
+        found = self._by_function.get(key)
+        if found is None:
+            found = self._by_function[key] = FunctionHistory()
+        return found
 
     def forget(self, key: FunctionKey) -> None:
         self._by_function.pop(key, None)
