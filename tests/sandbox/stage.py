@@ -48,6 +48,7 @@ class Stage:
         self.fallen: list[str] = []
         self.addresses: dict[InstanceId, str] = {}
         self.users: dict[InstanceId, int] = {}
+        self._slots: dict[SlotId, str] = {}
         self._logs: dict[InstanceId, int] = {}
         self._log_fds: list[int] = []
         self._changed = asyncio.Event()
@@ -83,12 +84,20 @@ class Stage:
 
     # What a test does.
 
-    async def start(self, code: str | None, *, code_file: str | None = None, **spec: object) -> InstanceId:
-        """An instance of a function of that source; its entry is `app:main`. None: without a package."""
+    async def prepare(self) -> SlotId:
+        slot = SlotId(f"s{next(self._numbers)}")
+        self._slots[slot] = await self.sandbox.prepare(slot)
+        return slot
+
+    async def start(
+        self, code: str | None, *, code_file: str | None = None, slot: SlotId | None = None, **spec: object
+    ) -> InstanceId:
+        """An instance of a function of that source; its entry is `app:main`. None: without a package; in a slot of
+        its own."""
+        slot = slot or await self.prepare()
         number = next(self._numbers)
-        slot = SlotId(f"s{number}")
         instance = InstanceId(f"test-{number}")
-        self.addresses[instance] = await self.sandbox.prepare(slot)
+        self.addresses[instance] = self._slots.pop(slot)
         self.users[instance] = UID + number
         package = self.data / f"packages/default/p{number}"
         if code is not None:

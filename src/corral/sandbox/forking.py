@@ -16,7 +16,8 @@ from corral.sandbox import processes, syscalls
 from corral.sandbox.cgroups import Group, Limits, Toll
 from corral.sandbox.exits import judge
 from corral.sandbox.interpreters import DEFAULT, Interpreter, find_interpreter
-from corral.sandbox.slots import Slot
+from corral.sandbox.parking import Parked
+from corral.sandbox.slots import Slot, close_all
 from corral.sandbox.zygotes import Zygote
 
 FILES_MAX = 1024
@@ -50,6 +51,10 @@ class Tier(Protocol):
         ...
 
     def zygote_command(self, interpreter: Interpreter, fd: int) -> tuple[Sequence[str], Sequence[int]]: ...
+
+    def open_tmp(self) -> dict[str, int]:
+        """A descriptor for the /tmp of one child, where it has its own."""
+        ...
 
     def open_package(self, package: str) -> dict[str, int]:
         """Descriptors an instance needs for its code, by their names in docs/zygote.md."""
@@ -104,6 +109,8 @@ class ForkingSandbox:
         self._events = events
         self._slots: dict[SlotId, Slot] = {}
         self._running: dict[InstanceId, Running] = {}
+        self._bound: dict[SlotId, Running] = {}
+        """Of those, the ones that were parked: their zygotes know them by their slot."""
         self._zygotes: dict[str, Zygote] = {}
         self._searches: dict[str, asyncio.Task[None]] = {}
         self._leaving: list[Group] = []
@@ -126,7 +133,25 @@ class ForkingSandbox:
         except OSError as exc:
             raise SandboxFailed(f"slot {slot} could not be prepared: {exc}") from exc
         self._slots[slot] = made
+        self._park(made)
         return made.address
+
+    def _park(self, slot: Slot) -> None:
+        """Have the default runtime's zygote fork a child into the slot. If it can't, the start will."""
+        zygote = self._zygotes.get(DEFAULT)
+        if zygote is None or self._is_closing:
+            return
+        fds: dict[str, int] = {}
+        try:
+            slot.parked = Parked(zygote)
+            fds |= slot.lend()
+            fds |= self._tier.open_tmp()
+            fds["orders"] = slot.parked.take_end()
+        except OSError:
+            close_all(fds)
+            slot.dismiss()
+            return
+        zygote.park(slot.id, {"isolated": self._tier.is_isolated}, fds)
 
     def discard(self, slot: SlotId) -> None:
         """Give up a slot that was prepared and will not be used."""
@@ -155,14 +180,48 @@ class ForkingSandbox:
         spec = launch.revision.spec
         running = Running(launch, slot, Limits(spec.memory_mib, spec.cpu, self._pids_max))
         self._running[launch.instance] = running
+        if self._is_parked_for(running) and self._bind(running):
+            return
+        slot.dismiss()
         zygote = self._zygotes.get(spec.runtime)
         if zygote is None:
             self.warm(spec.runtime)
         else:
             self._fork(running, zygote)
 
+    def _is_parked_for(self, running: Running) -> bool:
+        """A parked child runs the default interpreter, and is in a network namespace of its own already."""
+        spec = running.launch.revision.spec
+        return running.slot.parked is not None and spec.runtime == DEFAULT and spec.network != "host"
+
+    def _bind(self, running: Running) -> bool:
+        """The path of a cold start: nothing here waits, and nothing grows with the number of instances. False: the
+        parked child died."""
+        slot, parked = running.slot, running.slot.parked
+        assert parked is not None
+        fds: dict[str, int] = {}
+        try:
+            slot.group.limit(running.limits)
+            fds |= self._open_parts(running.launch)
+            parked.order(self._plan(running), fds)
+        except ConnectionError:
+            return False
+        except OSError as exc:
+            self._refuse(running, exc)
+            return True
+        finally:
+            close_all(fds)
+        running.zygote = parked.zygote
+        self._bound[slot.id] = running
+        slot.parked = None
+        parked.close()
+        close_all(slot.take())
+        if parked.pid is not None and parked.pidfd is not None:
+            self.was_started(running.instance, parked.pid, parked.pidfd)
+        return True
+
     def _fork(self, running: Running, zygote: Zygote) -> None:
-        """The path of a cold start: nothing here waits, and nothing grows with the number of instances."""
+        """The start of what no parked child can become."""
         launch, slot = running.launch, running.slot
         running.zygote = zygote
         fds: dict[str, int] = {}
@@ -171,16 +230,28 @@ class ForkingSandbox:
             fds |= slot.take()
             if launch.revision.spec.network == "host" and "netns" in fds:
                 os.close(fds.pop("netns"))
-            fds["log"] = os.dup(launch.log_fd)
-            fds |= self._tier.open_package(launch.package)
-            if launch.code is not None:
-                fds["code"] = self._tier.code_fd(launch.code)
+            fds |= self._tier.open_tmp()
+            fds |= self._open_parts(launch)
         except OSError as exc:
-            for fd in fds.values():
-                os.close(fd)
-            self._end(running, ExitCause.START_FAILED, f"a part of its sandbox was refused: {exc}")
+            close_all(fds)
+            self._refuse(running, exc)
             return
         zygote.start(launch.instance, self._plan(running), fds)
+
+    def _open_parts(self, launch: Launch) -> dict[str, int]:
+        """Descriptors of what belongs to the function; the caller's."""
+        fds = self._tier.open_package(launch.package)
+        try:
+            fds["log"] = os.dup(launch.log_fd)
+            if launch.code is not None:
+                fds["code"] = self._tier.code_fd(launch.code)
+        except OSError:
+            close_all(fds)
+            raise
+        return fds
+
+    def _refuse(self, running: Running, exc: OSError) -> None:
+        self._end(running, ExitCause.START_FAILED, f"a part of its sandbox was refused: {exc}")
 
     def _plan(self, running: Running) -> dict[str, Any]:
         launch = running.launch
@@ -249,6 +320,7 @@ class ForkingSandbox:
 
     def _end(self, running: Running, cause: ExitCause, detail: str, toll: Toll = NOTHING) -> None:
         del self._running[running.instance]
+        self._bound.pop(running.slot.id, None)
         if running.pidfd is not None:
             asyncio.get_running_loop().remove_reader(running.pidfd)
             os.close(running.pidfd)
@@ -328,6 +400,10 @@ class ForkingSandbox:
     def is_up(self, zygote: Zygote, version: str) -> None:
         self.runtimes[zygote.runtime] = version
         self._events.zygote_up(zygote.runtime, zygote.pid)
+        if zygote.runtime == DEFAULT:
+            for slot in self._slots.values():
+                if slot.parked is None:
+                    self._park(slot)
 
     def is_down(self, zygote: Zygote, detail: str) -> None:
         if self._zygotes.get(zygote.runtime) is zygote:
@@ -338,11 +414,39 @@ class ForkingSandbox:
                 self._end(running, cause, f"the {zygote.runtime} zygote that was to fork it {detail}")
             elif running.is_dead:
                 self._collect(running)
+        for slot in self._slots.values():
+            if slot.parked is not None and slot.parked.zygote is zygote:
+                # It is our child now, and ends. The next zygote that comes up forks another one into the slot.
+                slot.dismiss()
+                self._sweep_soon()
         if self._is_closing:
             return
         self._events.zygote_down(zygote.runtime, detail)
         if time.monotonic() - zygote.started_at > QUICK_S:
             self.warm(zygote.runtime)
+
+    def was_parked(self, slot: SlotId, pid: int, pidfd: int) -> None:
+        running, made = self._bound.get(slot), self._slots.get(slot)
+        if running is not None:
+            self.was_started(running.instance, pid, pidfd)
+        elif made is not None and made.parked is not None:
+            made.parked.was_forked(pid, pidfd)
+        else:
+            os.close(pidfd)
+
+    def was_not_parked(self, slot: SlotId, error: str) -> None:
+        running, made = self._bound.get(slot), self._slots.get(slot)
+        if running is not None:
+            self.was_refused(running.instance, error)
+        elif made is not None:
+            made.dismiss()
+
+    def parked_exited(self, slot: SlotId, status: int) -> None:
+        running, made = self._bound.get(slot), self._slots.get(slot)
+        if running is not None:
+            self._judge(running, status)
+        elif made is not None:
+            made.dismiss()
 
     def was_started(self, instance: InstanceId, pid: int, pidfd: int) -> None:
         running = self._running.get(instance)

@@ -47,7 +47,6 @@ class NamespaceTier:
         try:
             made = Slot(slot, str(self._sockets / f"{slot}.sock"), group, self._gateway_uid)
             made.add("netns", network.loopback_namespace)
-            made.add("tmp", lambda: mounts.private_tmp(self._tmp_mib))
             made.add_entrances()
         except OSError:
             if made is not None:
@@ -69,6 +68,9 @@ class NamespaceTier:
         )
         argv, fds = enter_command(plan)
         return argv, [own for own in fds if own != fd]
+
+    def open_tmp(self) -> dict[str, int]:
+        return {"tmp": mounts.private_tmp(self._tmp_mib)}
 
     def open_package(self, package: str) -> dict[str, int]:
         return {"code_root": mounts.package_tree(self._data, self._inside(package))}

@@ -39,6 +39,9 @@ class ProcessTier:
     def zygote_command(self, interpreter: Interpreter, fd: int) -> tuple[Sequence[str], Sequence[int]]:
         return [interpreter.path, "-I", "-S", str(RUNTIMES / "python/zygote.py"), str(fd)], []
 
+    def open_tmp(self) -> dict[str, int]:
+        return {}
+
     def open_package(self, package: str) -> dict[str, int]:
         return {}
 

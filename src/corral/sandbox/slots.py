@@ -3,17 +3,18 @@
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from corral.model import SlotId
 from corral.sandbox.cgroups import Group
+from corral.sandbox.parking import Parked
 
 BACKLOG = 8
 """Connections waiting for an instance: one gateway, and its successors after quick restarts."""
 
 
 class Slot:
-    """A listening socket and what its instance will live in. Descriptors are handed over once, by `take`."""
+    """A listening socket, what its instance will live in, and mostly the child that is to become it."""
 
     def __init__(self, slot: SlotId, path: str, group: Group, owner: int | None) -> None:
         """`owner`: the only user that may connect; None: our own."""
@@ -21,6 +22,8 @@ class Slot:
         self.path = path
         self.group = group
         self._fds: dict[str, int] = {}
+        self.parked: Parked | None = None
+        """The child that waits in it; None: one is forked when it is needed."""
         listener = listen(path, owner)
         self._fds["listen"] = listener.detach()
 
@@ -35,17 +38,39 @@ class Slot:
         for number, fd in enumerate(self.group.entrances()):
             self._fds[f"tasks{number}"] = fd
 
+    def lend(self) -> dict[str, int]:
+        """Copies of the descriptors, the caller's. Ours stay, for another child should the first one die unused."""
+        copies: dict[str, int] = {}
+        try:
+            for name, fd in self._fds.items():
+                copies[name] = os.dup(fd)
+        except OSError:
+            close_all(copies)
+            raise
+        return copies
+
     def take(self) -> dict[str, int]:
         """Name -> descriptor, now the caller's."""
         fds, self._fds = self._fds, {}
         return fds
 
+    def dismiss(self) -> None:
+        """Have no child wait in it any more."""
+        parked, self.parked = self.parked, None
+        if parked is not None:
+            parked.dismiss()
+
     def close(self) -> None:
         """All but the group, which takes the kernel some time."""
-        for fd in self.take().values():
-            os.close(fd)
+        self.dismiss()
+        close_all(self.take())
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
+
+
+def close_all(fds: Mapping[str, int]) -> None:
+    for fd in fds.values():
+        os.close(fd)
 
 
 def listen(path: str, owner: int | None) -> socket.socket:

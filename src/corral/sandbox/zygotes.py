@@ -3,7 +3,6 @@
 import asyncio
 import collections
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -12,8 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from corral.errors import SandboxFailed
-from corral.model import InstanceId
+from corral.model import InstanceId, SlotId
 
 UP_MAX_S = 10.0
 """A zygote that has not said `up` by then is ended; it takes 30 ms."""
@@ -31,6 +32,15 @@ class Nursery(Protocol):
     def is_up(self, zygote: "Zygote", version: str) -> None: ...
     def is_down(self, zygote: "Zygote", detail: str) -> None:
         """It is gone; everything it sent before was told first."""
+        ...
+
+    def was_parked(self, slot: SlotId, pid: int, pidfd: int) -> None:
+        """`pidfd` is the receiver's."""
+        ...
+
+    def was_not_parked(self, slot: SlotId, error: str) -> None: ...
+    def parked_exited(self, slot: SlotId, status: int) -> None:
+        """Whether it has become an instance meanwhile or not."""
         ...
 
     def was_started(self, instance: InstanceId, pid: int, pidfd: int) -> None:
@@ -69,8 +79,14 @@ class Zygote:
 
     def start(self, instance: InstanceId, plan: Mapping[str, Any], fds: Mapping[str, int]) -> None:
         """Ask for an instance. The descriptors are ours from now on."""
-        packet = {"op": "start", "instance": instance, "fds": list(fds), "plan": plan}
-        self._outbox.append((json.dumps(packet).encode(), list(fds.values())))
+        self._post({"op": "start", "instance": instance, "fds": list(fds), "plan": plan}, fds)
+
+    def park(self, slot: SlotId, plan: Mapping[str, Any], fds: Mapping[str, int]) -> None:
+        """Ask for a child that waits. The descriptors are ours from now on."""
+        self._post({"op": "park", "slot": slot, "fds": list(fds), "plan": plan}, fds)
+
+    def _post(self, packet: Mapping[str, Any], fds: Mapping[str, int]) -> None:
+        self._outbox.append((msgspec.json.encode(packet), list(fds.values())))
         if len(self._outbox) == 1:
             self._write()
 
@@ -117,20 +133,26 @@ class Zygote:
             self._loop.remove_reader(self._socket)
             self.kill()
             return False
-        self._take(json.loads(data), fds)
+        self._take(msgspec.json.decode(data), fds)
         return True
 
     def _take(self, packet: Mapping[str, Any], fds: Sequence[int]) -> None:
-        match packet["op"]:
-            case "up":
+        match packet:
+            case {"op": "up", "version": version}:
                 self._late.cancel()
-                self._nursery.is_up(self, packet["version"])
-            case "started":
-                self._nursery.was_started(packet["instance"], packet["pid"], fds[0])
-            case "exited":
-                self._nursery.has_exited(packet["instance"], packet["status"])
-            case "failed":
-                self._nursery.was_refused(packet["instance"], packet["error"])
+                self._nursery.is_up(self, version)
+            case {"op": "started", "slot": slot, "pid": pid}:
+                self._nursery.was_parked(slot, pid, fds[0])
+            case {"op": "exited", "slot": slot, "status": status}:
+                self._nursery.parked_exited(slot, status)
+            case {"op": "failed", "slot": slot, "error": error}:
+                self._nursery.was_not_parked(slot, error)
+            case {"op": "started", "instance": instance, "pid": pid}:
+                self._nursery.was_started(instance, pid, fds[0])
+            case {"op": "exited", "instance": instance, "status": status}:
+                self._nursery.has_exited(instance, status)
+            case {"op": "failed", "instance": instance, "error": error}:
+                self._nursery.was_refused(instance, error)
 
     def _ended(self) -> None:
         self._read()

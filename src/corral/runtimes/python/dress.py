@@ -1,4 +1,5 @@
-"""A fresh child becomes a sandboxed instance: groups, namespaces, mounts, descriptors, limits, identity, filter.
+"""A fresh child becomes a sandboxed instance, in two steps: `prepare`, which is the same for every function and may be
+done long before there is one, and `finish`, which needs the plan and takes the rights away.
 
 The order is that of docs/zygote.md, and it matters: groups first, so that everything counts against the limits;
 mounts while the rights are there; the filter last, for it forbids what came before."""
@@ -12,6 +13,8 @@ from .. import kernel
 from . import seccomp
 
 LISTEN_FD = 3
+ORDERS_FD = 4
+"""Of a parked child, until it has its order."""
 FILES_MAX = 4096
 """Descriptors of one instance where the plan names no number."""
 
@@ -32,13 +35,32 @@ class Wardrobe:
         self.masked = [path for path in _MASKED if os.path.exists(path)]
 
 
-def dress(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: Wardrobe) -> None:
-    """Raises OSError or ValueError saying what the machine refused. Afterwards only 0, 1, 2 and LISTEN_FD are open."""
+def prepare(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: Wardrobe) -> None:
+    """`plan` need not say more than whether the child is isolated. Uses up what it needs of `fds`; a child that is to
+    wait keeps nothing but LISTEN_FD and ORDERS_FD besides 0, 1 and 2."""
     _join_groups(fds)
     if plan.get("isolated"):
-        _enter_namespaces(plan, fds)
+        _enter_namespaces(fds)
         _mount(fds, wardrobe)
     _keep_descriptors(fds, wardrobe)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if os.geteuid() == 0:
+        # Before the uid: leaving root takes away the right to.
+        kernel.drop_bounding_set()
+        os.setgroups([])
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def finish(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: Wardrobe) -> None:
+    """Raises OSError or ValueError saying what the machine refused. Afterwards only 0, 1, 2 and LISTEN_FD are open."""
+    os.dup2(fds["log"], 1)
+    os.dup2(fds["log"], 2)
+    if plan.get("isolated"):
+        socket.sethostname(plan.get("hostname") or "instance")
+        if "code_root" in fds:
+            kernel.move_mount(fds["code_root"], "/function")
+    kernel.close_from(LISTEN_FD + 1)
+    fds["log"] = 2
     _limit(plan)
     _become(plan)
     if wardrobe.filter is not None:
@@ -54,11 +76,10 @@ def _join_groups(fds: Dict[str, int]) -> None:
         os.close(fd)
 
 
-def _enter_namespaces(plan: Dict[str, Any], fds: Dict[str, int]) -> None:
+def _enter_namespaces(fds: Dict[str, int]) -> None:
     if "netns" in fds:
-        kernel.setns(fds["netns"], kernel.CLONE_NEWNET)
+        kernel.setns(fds.pop("netns"), kernel.CLONE_NEWNET)
     kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
-    socket.sethostname(plan.get("hostname") or "instance")
 
 
 def _mount(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
@@ -68,23 +89,20 @@ def _mount(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
     for path in wardrobe.masked:
         kernel.mount("/dev/null", path, None, kernel.MS_BIND)
     if "tmp" in fds:
-        kernel.move_mount(fds["tmp"], "/tmp")
-    if "code_root" in fds:
-        kernel.move_mount(fds["code_root"], "/function")
+        kernel.move_mount(fds.pop("tmp"), "/tmp")
 
 
 def _keep_descriptors(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
+    """3 and 4 are taken by the zygote itself, so none of `fds` has such a number and is lost here."""
     os.setsid()
     os.dup2(wardrobe.null_fd, 0)
-    os.dup2(fds["log"], 1)
-    os.dup2(fds["log"], 2)
-    os.dup2(fds["listen"], LISTEN_FD, inheritable=False)
-    kernel.close_from(LISTEN_FD + 1)
-    fds["log"] = 2
+    os.dup2(fds.pop("listen"), LISTEN_FD, inheritable=False)
+    if "orders" in fds:
+        fds["orders"] = os.dup2(fds["orders"], ORDERS_FD, inheritable=False)
+        kernel.close_from(ORDERS_FD + 1)
 
 
 def _limit(plan: Dict[str, Any]) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     files = min(plan.get("nofile") or FILES_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if plan.get("data_limit"):
@@ -92,16 +110,14 @@ def _limit(plan: Dict[str, Any]) -> None:
 
 
 def _become(plan: Dict[str, Any]) -> None:
-    if os.geteuid() == 0:
-        kernel.drop_bounding_set()
-        if plan.get("uid") is not None:
-            os.setgroups([])
-            os.setresgid(plan["gid"], plan["gid"], plan["gid"])
-            os.setresuid(plan["uid"], plan["uid"], plan["uid"])
-        kernel.drop_capabilities()
-        # Without it the process could not read its own /proc/self; ptrace is forbidden by the filter instead.
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
-    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    if os.geteuid() != 0:
+        return
+    if plan.get("uid") is not None:
+        os.setresgid(plan["gid"], plan["gid"], plan["gid"])
+        os.setresuid(plan["uid"], plan["uid"], plan["uid"])
+    kernel.drop_capabilities()
+    # Without it the process could not read its own /proc/self; ptrace is forbidden by the filter instead.
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
 
 
 def set_environment() -> None:

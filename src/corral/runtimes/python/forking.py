@@ -1,4 +1,4 @@
-"""The zygote: one thread, one socket to the keeper, one fork for each `start`. Runs none of a user's code.
+"""The zygote: one thread, one socket to the keeper, one fork for each `start` or `park`. Runs none of a user's code.
 
 Siblings must not draw the same random numbers. `random` seeds itself anew after os.fork. OpenSSL seeds itself at its
 first use, which is in the child because the zygote never draws from it, and again when the pid changes: the zygote is
@@ -10,13 +10,10 @@ import os
 import platform
 import select
 import socket
-from typing import Any, Dict, List, NoReturn, Tuple
+from typing import Any, Dict, NoReturn, Tuple
 
 from .. import kernel
-from . import dress, instance, logs
-
-PACKET_MAX = 256 * 1024
-FDS_MAX = 32
+from . import dress, instance, logs, orders
 
 
 def serve(fd: int) -> NoReturn:
@@ -41,7 +38,7 @@ class Zygote:
         self._keeper = keeper
         self._wardrobe = dress.Wardrobe()
         self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
-        self._child_by_pidfd: Dict[int, Tuple[str, int]] = {}
+        self._child_by_pidfd: Dict[int, Tuple[Dict[str, str], int]] = {}
         # Children's ends come through their pidfds: with a SIGCHLD handler each child would have to undo it.
         self._poll = select.epoll()
         self._poll.register(keeper, select.EPOLLIN)
@@ -57,34 +54,34 @@ class Zygote:
 
     def _receive(self) -> bool:
         """False: the keeper is gone."""
-        try:
-            packet, fds, _, _ = socket.recv_fds(self._keeper, PACKET_MAX, FDS_MAX)
-        except ConnectionError:
+        order = orders.receive(self._keeper)
+        if order is None:
             return False
-        if not packet:
-            return False
+        fds = list(order.fds.values())
         try:
-            self._start(json.loads(packet), fds)
+            self._begin(order)
         finally:
             for fd in fds:
                 os.close(fd)
         return True
 
-    def _start(self, message: Dict[str, Any], fds: List[int]) -> None:
-        name = message["instance"]
+    def _begin(self, order: orders.Order) -> None:
+        """A child, to start at once or to be parked."""
+        kind = "instance" if order.message["op"] == "start" else "slot"
+        name = {kind: order.message[kind]}
         try:
-            pid = self._fork(message["plan"], {fd_name: fds[place] for place, fd_name in enumerate(message["fds"])})
+            pid = self._fork(order)
             pidfd = os.pidfd_open(pid)
         except OSError as exc:
-            self._send({"op": "failed", "instance": name, "error": "the machine refused a process: %s" % exc})
+            self._send({"op": "failed", "error": "the machine refused a process: %s" % exc, **name})
             return
         self._child_by_pidfd[pidfd] = (name, pid)
-        self._send({"op": "started", "instance": name, "pid": pid}, pidfd)
+        self._send({"op": "started", "pid": pid, **name}, pidfd)
         self._poll.register(pidfd, select.EPOLLIN)
 
-    def _fork(self, plan: Dict[str, Any], fds: Dict[str, int]) -> int:
+    def _fork(self, order: orders.Order) -> int:
         """The pid as the host counts. os.fork, not a raw clone: Python's and libc's fork hooks must run."""
-        if not plan.get("isolated"):
+        if not order.message["plan"].get("isolated"):
             pid = os.fork()
         else:
             kernel.unshare(kernel.CLONE_NEWPID)
@@ -94,7 +91,7 @@ class Zygote:
                 if os.getpid() != 1:
                     kernel.setns(self._own_pid_namespace, kernel.CLONE_NEWPID)
         if pid == 0:
-            instance.live(plan, fds, self._wardrobe)
+            instance.live(order, self._wardrobe)
         return pid
 
     def _reap(self, pidfd: int) -> None:
@@ -103,7 +100,7 @@ class Zygote:
         self._poll.unregister(pidfd)
         os.close(pidfd)
         _, status = os.waitpid(pid, 0)
-        self._send({"op": "exited", "instance": name, "pid": pid, "status": status})
+        self._send({"op": "exited", "pid": pid, "status": status, **name})
 
     def _send(self, message: Dict[str, Any], *fds: int) -> None:
         try:

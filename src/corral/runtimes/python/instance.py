@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any, Dict, NoReturn
 
-from . import dress, frames, hooks, load, logs, serve
+from . import dress, frames, hooks, load, logs, orders, parking, serve
 
 DRESS_FAILED = 90
 LOAD_FAILED = 91
@@ -20,24 +20,30 @@ ANNOUNCE_S = 10.0
 """How long an instance that could not load waits for somebody to tell it to."""
 
 
-def live(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: dress.Wardrobe) -> NoReturn:
-    """Never returns into the zygote, whatever happens."""
+def live(order: orders.Order, wardrobe: dress.Wardrobe) -> NoReturn:
+    """Never returns into the zygote, whatever happens. `order` is a `start`, or a `park`: then another one follows."""
     status = DRESS_FAILED
+    fds = order.fds
     try:
-        stamps = dict(plan.get("stamps") or {}, forked=time.monotonic())
         hooks.give_back()
+        if order.message["op"] == "park":
+            order = parking.wait(order, wardrobe)
+        else:
+            dress.prepare(order.message["plan"], fds, wardrobe)
+        plan = order.message["plan"]
+        stamps = dict(plan.get("stamps") or {}, forked=time.monotonic())
         code = _read_code(fds)
-        dress.dress(plan, fds, wardrobe)
+        dress.finish(plan, fds, wardrobe)
         stamps["dressed"] = time.monotonic()
         status = LOAD_FAILED
         _run(plan, code, stamps)
         status = 0
     except frames.Broken as exc:
         status = BROKEN
-        os.write(fds["log"], ("corral: the gateway broke the protocol: %s\n" % exc).encode("utf-8", "replace"))
+        os.write(fds.get("log", 2), ("corral: the gateway broke the protocol: %s\n" % exc).encode("utf-8", "replace"))
     except BaseException as exc:
         text = "corral: the sandbox could not be made: %s" if status == DRESS_FAILED else "corral: cannot go on: %s"
-        os.write(fds["log"], (text % (exc or type(exc).__name__) + "\n").encode("utf-8", "replace"))
+        os.write(fds.get("log", 2), (text % (exc or type(exc).__name__) + "\n").encode("utf-8", "replace"))
     finally:
         os._exit(status)
 
