@@ -130,3 +130,19 @@ def test_a_reader_that_left_stops_nothing() -> None:
     logs.set_up("engine", out)
     out.close()
     logging.getLogger("x").warning("nobody hears this")
+
+
+def test_a_line_that_cannot_be_made_takes_no_other_with_it() -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    async def run() -> None:
+        logs.set_up("engine", out)
+        logging.getLogger("x").info("first")
+        logging.getLogger("x").info(Broken())
+        logging.getLogger("x").warning("last")
+
+    out = io.StringIO()
+    asyncio.run(run())
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["first", "last"]

@@ -40,21 +40,18 @@ def fields_of(record: logging.LogRecord) -> Mapping[str, Any]:
 
 
 class Gathering(logging.Handler):
-    """Where an event loop runs, lines go out together, HELD_S late at most: there may be hundreds a second, and each
-    write would cost as much as all else about its line. Warnings go out at once, with what waits before them."""
+    """Where an event loop runs, lines are made and go out together, HELD_S late at most: there may be hundreds a
+    second, while calls wait. Warnings go out at once, with what waits before them."""
 
     def __init__(self, out: TextIO) -> None:
         super().__init__()
         self._out = out
-        self._lines: list[str] = []
+        self._records: list[logging.LogRecord] = []
         self._is_due = False
         """Whether the loop comes by to write."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._lines.append(self.format(record))
-        except Exception:
-            self.handleError(record)
+        self._records.append(record)
         if record.levelno >= logging.WARNING or not self._is_written_later():
             self.flush()
 
@@ -73,14 +70,23 @@ class Gathering(logging.Handler):
         """Also called when the process ends."""
         self.acquire()
         try:
-            lines, self._lines = self._lines, []
+            records, self._records = self._records, []
+            lines = [self._line(record) for record in records]
             if lines:
-                self._out.write("".join(f"{line}\n" for line in lines))
+                self._out.write("".join(lines))
                 self._out.flush()
         except (OSError, ValueError):
             pass  # Nobody reads any more.
         finally:
             self.release()
+
+    def _line(self, record: logging.LogRecord) -> str:
+        """Empty when the record cannot be shown: that is its own loss alone."""
+        try:
+            return f"{self.format(record)}\n"
+        except Exception:
+            self.handleError(record)
+            return ""
 
 
 class Readable(logging.Formatter):
