@@ -247,7 +247,7 @@ class SlotReady(Message, frozen=True):
 
 
 class Started(Message, frozen=True):
-    """The child was forked. `address` as the slot's, for a Start without a slot."""
+    """For a Start without a slot: the child was forked, and serves at `address`."""
 
     instance: InstanceId
     pid: int

@@ -76,6 +76,8 @@ class Keeper:
         self._lost = asyncio.Event()
         self._running: dict[InstanceId, Revision] = {}
         self._addresses: dict[InstanceId, str] = {}
+        self._unplaced: set[InstanceId] = set()
+        """Those whose address the engine does not know yet."""
         self._unsent: collections.deque[Exited] = collections.deque(maxlen=UNSENT_MAX)
         self._sandbox = open_sandbox(self._tier, boot, self)
         self._stock = Stock(self._sandbox, settings.slots, self._id, self._announce)
@@ -177,6 +179,7 @@ class Keeper:
             self._launch(start, slot, address, received)
 
         if start.slot is None:
+            self._unplaced.add(start.instance)
             self._stock.order(go)
             return
         found = self._stock.take(start.slot)
@@ -226,15 +229,20 @@ class Keeper:
             return
         # Not begun, or not there: either way nothing of it is left.
         self._running.pop(instance, None)
+        self._unplaced.discard(instance)
         self._send(Exited(instance=instance, cause=cause, detail="it did not run"))
 
     # -- what the sandbox reports -----------------------------------------------------------------------------
 
     def started(self, instance: InstanceId, pid: int, address: str) -> None:
-        self._send(Started(instance=instance, pid=pid, address=address))
+        # What started in a slot is on its way to its gateway: a word of it would only wake the engine.
+        if instance in self._unplaced:
+            self._unplaced.remove(instance)
+            self._send(Started(instance=instance, pid=pid, address=address))
 
     def ended(self, exit: Exit) -> None:
         revision = self._running.pop(exit.instance)
+        self._unplaced.discard(exit.instance)
         self._addresses.pop(exit.instance, None)
         last_line = self._logs.close(exit.instance)
         detail = exit.detail
