@@ -140,3 +140,16 @@ def test_fork_inside_a_function_is_like_any_process(everywhere: Zygote) -> None:
     instance = everywhere.start(FORKS)
     assert instance.serve().call().json() == {"status": 0}
     assert "WARNING forked: from the child" in instance.log()
+
+
+def test_rehearsal_in_the_zygote_leaves_no_traces(everywhere: Zygote) -> None:
+    source = """
+import logging, os, sys
+FOUND = [sys.path[0], sys.path.count(sys.path[0]), sys.argv, sorted(name for name in sys.modules if name == "handler")]
+FOUND += [sys.modules["__main__"].__name__, len(logging.root.handlers), sorted(map(int, os.listdir("/proc/self/fd")))]
+def main(args): return {"found": FOUND}
+"""
+    found = everywhere.start({"app.py": source}).serve().call().json()["found"]
+    folder = found[0]
+    # 0 to 2, the listening socket, and the folder that is being listed.
+    assert found[1:] == [1, [folder + "/app.py"], [], "app", 0, [0, 1, 2, 3, 4]]

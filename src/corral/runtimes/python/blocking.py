@@ -17,11 +17,12 @@ accept: Callable[[_socket.socket], Tuple[int, Any]] = vars(_socket.socket)["_acc
 
 
 def serve(listener: _socket.socket, handler: Handler, ready: bytes) -> NoReturn:
+    """Plain sockets: one of `socket` finds out what it is by three system calls and a dozen functions."""
+    listener.setblocking(True)  # whatever default timeout the function set
     while True:
         fd, _ = accept(listener)
-        # The plain socket: the one of `socket` finds out what it is by three system calls and a dozen functions.
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
-        connection.setblocking(True)  # whatever default timeout the function set
+        connection.setblocking(True)
         serve_connection(connection, handler, ready)
 
 

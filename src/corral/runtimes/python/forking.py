@@ -13,7 +13,7 @@ import socket
 from typing import Any, Dict, NoReturn, Tuple
 
 from .. import kernel
-from . import dress, instance, logs, orders
+from . import dress, instance, logs, orders, rehearsal
 
 
 def serve(fd: int) -> NoReturn:
@@ -24,6 +24,7 @@ def serve(fd: int) -> NoReturn:
     logs.install()
     dress.set_environment()
     gc.disable()
+    rehearsal.rehearse()
     gc.collect()
     # Never looked at again by the collector, so children don't copy the pages of what they share.
     gc.freeze()

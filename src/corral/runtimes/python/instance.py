@@ -59,26 +59,30 @@ def _read_code(fds: Dict[str, int]) -> bytes:
 
 
 def _run(plan: Dict[str, Any], code: bytes, stamps: Dict[str, float]) -> None:
-    listener = socket.socket(fileno=dress.LISTEN_FD)
     try:
         loaded = load.load(plan, code)
     except load.LoadFailed as failed:
         _write_failure(failed)
-        _announce(listener, failed)
+        _announce(failed)
         os._exit(LOAD_FAILED)
     logs.configure_logging()
     gc.freeze()
     gc.enable()
     stamps["loaded"] = time.monotonic()
+    concurrency = plan.get("concurrency") or (100 if loaded.handler.is_async else 1)
+    serve.serve(dress.LISTEN_FD, loaded.handler, concurrency, introduction(loaded, concurrency, stamps))
+
+
+def introduction(loaded: load.Loaded, concurrency: int, stamps: Dict[str, float]) -> bytes:
+    """READY, and CODE before it where that was asked for."""
     handler = loaded.handler
-    concurrency = plan.get("concurrency") or (100 if handler.is_async else 1)
     ready = frames.as_json(
         frames.READY,
         {"style": handler.style, "is_async": handler.is_async, "concurrency": concurrency, "stamps": stamps},
     )
     if 0 < len(loaded.code) <= frames.PAYLOAD_MAX:
-        ready = frames.frame(frames.CODE, 0, 0, loaded.code) + ready
-    serve.serve(listener, handler, concurrency, ready)
+        return frames.frame(frames.CODE, 0, 0, loaded.code) + ready
+    return ready
 
 
 def _write_failure(failed: load.LoadFailed) -> None:
@@ -87,9 +91,10 @@ def _write_failure(failed: load.LoadFailed) -> None:
     logging.shutdown()
 
 
-def _announce(listener: socket.socket, failed: load.LoadFailed) -> None:
+def _announce(failed: load.LoadFailed) -> None:
     """Tell whoever connects. Reads on until they close, so that the news is not lost with the socket."""
     news = frames.failed(str(failed), failed.traceback)
+    listener = socket.socket(fileno=dress.LISTEN_FD)
     listener.settimeout(ANNOUNCE_S)
     try:
         connection, _ = listener.accept()

@@ -43,8 +43,11 @@ class Entry(NamedTuple):
 
 def load(plan: Dict[str, Any], marshalled: bytes) -> Loaded:
     """Raises LoadFailed. `marshalled` is the `code` of an earlier start of the same revision, or empty."""
-    package = plan["package"].rstrip("/")
-    entry = _known(marshalled) or _search(package, plan.get("handler"))
+    return prepared(plan, known(marshalled) or _search(plan["package"], plan.get("handler")))
+
+
+def prepared(plan: Dict[str, Any], entry: Entry) -> Loaded:
+    package = plan["package"]
     module = _execute(package, entry)
     name, function = _function(module, package, entry.file, entry.name)
     manner = entry.manner
@@ -65,7 +68,7 @@ def load(plan: Dict[str, Any], marshalled: bytes) -> Loaded:
     return Loaded(styles.prepare(function, manner, about), code)
 
 
-def _known(marshalled: bytes) -> Optional[Entry]:
+def known(marshalled: bytes) -> Optional[Entry]:
     """None: there is none, or it is another interpreter's."""
     if not marshalled.startswith(MAGIC):
         return None
@@ -78,9 +81,17 @@ def _known(marshalled: bytes) -> Optional[Entry]:
 
 def _search(package: str, handler: Optional[str]) -> Entry:
     file, name = _entry(package, handler)
-    source = _read(package, file)
+    return compiled(package, file, name, _read(package, file))
+
+
+def compiled(package: str, file: str, name: Optional[str], source: bytes) -> Entry:
+    """Raises LoadFailed."""
     is_relative = "/" not in file and (b"from ." in source or b"from." in source)
-    return Entry(file, name, _compile(package, file, source), is_relative, None)
+    try:
+        code: types.CodeType = compile(source, package + "/" + file, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
+        raise _failed(exc, package, file) from None
+    return Entry(file, name, code, is_relative, None)
 
 
 def _entry(package: str, handler: Optional[str]) -> Tuple[str, Optional[str]]:
@@ -133,14 +144,6 @@ def _all_of(fd: int) -> bytes:
     while parts[-1]:
         parts.append(os.read(fd, 65_536))
     return b"".join(parts)
-
-
-def _compile(package: str, file: str, source: bytes) -> types.CodeType:
-    try:
-        code: types.CodeType = compile(source, package + "/" + file, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
-        raise _failed(exc, package, file) from None
-    return code
 
 
 def _execute(package: str, entry: Entry) -> types.ModuleType:

@@ -1,17 +1,18 @@
 """Serve calls: how, depends on what the function can do."""
 
+import _socket
 import socket
 
 from . import blocking, looping, threads
 from .styles import Handler
 
 
-def serve(listener: socket.socket, handler: Handler, concurrency: int, ready: bytes) -> None:
+def serve(listener_fd: int, handler: Handler, concurrency: int, ready: bytes) -> None:
     """For ever. `ready` follows our HELLO on each connection. Raises frames.Broken."""
-    listener.setblocking(True)
+    if not handler.is_async and concurrency == 1:
+        blocking.serve(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, listener_fd), handler, ready)
+    listener = socket.socket(fileno=listener_fd)
+    listener.setblocking(True)  # whatever default timeout the function set
     if handler.is_async:
         looping.serve(listener, handler, ready)
-    elif concurrency > 1:
-        threads.serve(listener, handler, ready)
-    else:
-        blocking.serve(listener, handler, ready)
+    threads.serve(listener, handler, ready)

@@ -5,6 +5,7 @@ import inspect
 import os
 import socket
 import time
+import types
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from .request import Event
@@ -142,6 +143,10 @@ def recognise(name: str, function: Callable[..., Any], declared: Optional[str]) 
 
 def accepted(function: Callable[..., Any]) -> "range | Tuple[int, ...]":
     """Numbers of positional arguments the function can be called with."""
+    if _is_plain(function):
+        code = function.__code__
+        most = code.co_argcount
+        return range(most - len(function.__defaults__ or ()), most + 1)
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # written in C, says nothing: let the call decide
@@ -158,6 +163,15 @@ def accepted(function: Callable[..., Any]) -> "range | Tuple[int, ...]":
     return range(least, most + 1)
 
 
+def _is_plain(function: Any) -> bool:
+    """Written with `def`, neither decorated nor with `*` in its arguments: it tells all itself. Asking `inspect` costs
+    a fresh instance 0.3 ms and 200 KiB."""
+    if type(function) is not types.FunctionType or function.__dict__:
+        return False
+    code = function.__code__
+    return not (code.co_kwonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS))
+
+
 def _signature(name: str, function: Callable[..., Any]) -> str:
     try:
         return "the function is %s%s" % (name, inspect.signature(function))
@@ -166,6 +180,8 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
 
 
 def is_async(function: Any) -> bool:
+    if _is_plain(function):
+        return bool(function.__code__.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR))
     for candidate in (function, getattr(function, "__call__", None)):  # noqa: B004
         if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
             return True
