@@ -27,12 +27,12 @@ def exposition(catalog: Catalog, fleet: Fleet) -> str:
         running = fleet.instances(revision.id)
         for state, count in Counter(each.state for each in running).items():
             instances.labels(*names, state).value = count
-        used = [fleet.used.get(each.instance, (0.0, 0.0)) for each in running]
+        used = [fleet.node.used.get(each.instance, (0.0, 0.0)) for each in running]
         cpu.labels(*names).value = fleet.history.of(revision.key).totals.ended_cpu_s + sum(each[0] for each in used)
         memory.labels(*names).value = sum(each[1] for each in used) * 1024 * 1024
-    for runtime in fleet.zygotes:
+    for runtime in fleet.node.zygotes:
         zygotes.labels(runtime).value = 1
-    slots.labels().value = fleet.slots_ready
+    slots.labels().value = fleet.node.slots_ready
     decisions.labels().value = fleet.history.decisions
     starts.labels().value = fleet.history.starts
     for cause, count in fleet.history.exits.items():

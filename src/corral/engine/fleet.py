@@ -3,18 +3,20 @@
 Between a Want and its Start and Assign there is no await, no disk and no log line: a waiting call pays for it."""
 
 import asyncio
-import contextlib
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
 
 from corral import link, roster
 from corral.clock import Clock
+from corral.engine.followers import Followers
 from corral.engine.history import ExitSeen, History
+from corral.engine.links import Links, Peer
+from corral.engine.node import Node
+from corral.engine.revisions import Revisions
+from corral.engine.running import Running
 from corral.engine.verification import Verification
 from corral.errors import LoadFailed, SandboxFailed
-from corral.model import ExitCause, FunctionKey, GatewayId, InstanceId, Revision, RevisionId, SlotId, Style, key_of
+from corral.model import ExitCause, FunctionKey, GatewayId, InstanceId, Revision, RevisionId, Style, key_of
 from corral.ports import StoredToken
 from corral.roster import InstanceView, Roster, Scaling
 
@@ -23,39 +25,6 @@ log = logging.getLogger("corral.engine.fleet")
 ENDED_ON_PURPOSE = frozenset({ExitCause.STOPPED, ExitCause.REMOVED, ExitCause.KEEPER_LOST})
 DROPPED_GRACE_S = 0.5
 """A gateway often sees a death before the keeper has found its cause; after this time the end is ours to bring."""
-
-
-class Peer(Protocol):
-    """Where messages for a gateway or the keeper go."""
-
-    def send(self, message: link.Message) -> None: ...
-
-
-class Known:
-    """A revision the gateways know."""
-
-    __slots__ = ("has_code", "is_serving", "revision", "verification")
-
-    def __init__(self, revision: Revision, verification: Verification | None, is_serving: bool) -> None:
-        self.revision = revision
-        self.is_serving = is_serving
-        self.verification = verification
-        self.has_code = False
-        """Whether DATA/code holds its marshalled entry module."""
-
-
-class Running:
-    """An instance, from its Start until everything of it is gone."""
-
-    __slots__ = ("address", "gateway", "has_failed", "is_ready", "revision")
-
-    def __init__(self, revision: RevisionId, address: str | None, is_ready: bool) -> None:
-        self.revision = revision
-        self.address = address
-        """None: in no prepared slot, and not forked yet."""
-        self.gateway: GatewayId | None = None
-        self.is_ready = is_ready
-        self.has_failed = False
 
 
 class Fleet:
@@ -67,22 +36,13 @@ class Fleet:
         self.loaded: Callable[[Revision, Style, bool, bytes | None], None] = lambda *_: None
         self.emptied: Callable[[Revision], None] = lambda _: None
         self.tokens: Callable[[], Sequence[StoredToken]] = lambda: ()
-        self._known: dict[RevisionId, Known] = {}
-        self._serving: dict[FunctionKey, RevisionId] = {}
-        self._leaving: dict[RevisionId, Revision] = {}
+        self._links = Links()
+        self._revisions = Revisions(self._links)
+        self.followers = Followers(self._links)
         self._running: dict[InstanceId, Running] = {}
-        self._gateways: dict[GatewayId, Peer] = {}
-        self._keeper: Peer | None = None
-        self._slots: deque[tuple[SlotId, str]] = deque()
-        self._followers: dict[FunctionKey, list[asyncio.Event]] = {}
+        self.node = Node()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self.inventory: link.Inventory | None = None
-        """What the keeper said of itself at its last connect; None: none came yet."""
-        self.zygotes: dict[str, int] = {}
-        """Runtime -> pid."""
-        self.used: dict[InstanceId, tuple[float, float]] = {}
-        """Instance -> (cpu seconds in all, memory in MiB now)."""
 
     # -- what is deployed -----------------------------------------------------------------------------------
 
@@ -90,7 +50,7 @@ class Fleet:
         """At start, before anybody is connected."""
         now = self._clock.monotonic()
         for revision in revisions:
-            self._know(revision, None, is_serving=True)
+            self._revisions.add(revision, None, is_serving=True)
             self._apply(self._roster.deployed(revision.id, scaling_of(revision, initial=0), now), now)
             self._apply(self._roster.settled(revision.id, now), now)
 
@@ -98,7 +58,7 @@ class Fleet:
         """Start the instances that must load before the deployment counts. Calls still go where they went."""
         now = self._clock.monotonic()
         verification = Verification(revision.spec.initial)
-        self._know(revision, verification, is_serving=False)
+        self._revisions.add(revision, verification, is_serving=False)
         scaling = scaling_of(revision, initial=revision.spec.initial)
         self._apply(self._roster.deployed(revision.id, scaling, now), now)
         return verification
@@ -106,16 +66,13 @@ class Fleet:
     def serve(self, revision: Revision) -> None:
         """From now on the function's calls go to this revision; the one before is drained."""
         now = self._clock.monotonic()
-        known = self._known.get(revision.id)
-        before = self._serving.get(revision.key)
+        known = self._revisions.get(revision.id)
+        before = self._revisions.serving(revision.key)
         if known is None:
-            self._know(revision, None, is_serving=True)
+            self._revisions.add(revision, None, is_serving=True)
             self._apply(self._roster.deployed(revision.id, scaling_of(revision, initial=0), now), now)
         else:
-            # What loading it has shown stays; only the flag is new.
-            known.verification, known.is_serving = None, True
-            self._serving[revision.key] = revision.id
-            self._tell_gateways(link.RoutePut(known.revision, True))
+            self._revisions.serve(known)
         self._apply(self._roster.settled(revision.id, now), now)
         if before is not None and before != revision.id:
             self._leave(before, now)
@@ -123,49 +80,45 @@ class Fleet:
     def abandon(self, revision: RevisionId) -> None:
         """Its deployment failed. It never served, so its instances have no calls to finish."""
         self._leave(revision, self._clock.monotonic())
-        self._tell_gateways(link.RevisionDrop(revision))
+        self._links.tell_gateways(link.RevisionDrop(revision))
         for instance, running in self._running.items():
             if running.revision == revision:
-                self._tell_keeper(link.Stop(instance, ExitCause.REMOVED))
-        if key_of(revision) not in self._serving:
-            self._tell_keeper(link.Forget(key_of(revision)))
+                self._links.tell_keeper(link.Stop(instance, ExitCause.REMOVED))
+        if self._revisions.serving(key_of(revision)) is None:
+            self._links.tell_keeper(link.Forget(key_of(revision)))
 
     def remove(self, key: FunctionKey) -> None:
         """The function was deleted."""
-        serving = self._serving.pop(key, None)
+        serving = self._revisions.stop_serving(key)
         if serving is None:
             return
-        self._tell_gateways(link.RouteDrop(key))
+        self._links.tell_gateways(link.RouteDrop(key))
         self._leave(serving, self._clock.monotonic())
-        self._tell_keeper(link.Forget(key))
+        self._links.tell_keeper(link.Forget(key))
         self.history.forget(key)
 
     def learn(self, revision: Revision) -> None:
-        """The same revision with what loading it has shown. Of that, gateways go by the concurrency alone."""
-        known = self._known.get(revision.id)
-        if known is None:
-            return
-        before, known.revision = known.revision, revision
-        if revision.concurrency != before.concurrency:
-            self._tell_gateways(link.RoutePut(revision, known.is_serving))
+        """The same revision with what loading it has shown."""
+        self._revisions.learn(revision)
 
     def code_kept(self, revision: RevisionId) -> None:
         """Its marshalled entry module is on disk from now on."""
-        if revision in self._known:
-            self._known[revision].has_code = True
+        known = self._revisions.get(revision)
+        if known is not None:
+            known.has_code = True
 
     def put_token(self, token: StoredToken) -> None:
-        self._tell_gateways(link.TokenPut(token.digest, list(token.namespaces), token.invoke))
+        self._links.tell_gateways(link.TokenPut(token.digest, list(token.namespaces), token.invoke))
 
     def drop_token(self, digest: str) -> None:
-        self._tell_gateways(link.TokenPut(digest, [], False))
+        self._links.tell_gateways(link.TokenPut(digest, [], False))
 
     def knows(self, revision: RevisionId) -> bool:
-        return revision in self._known
+        return self._revisions.get(revision) is not None
 
     def known(self, revision: Revision) -> Revision:
         """The same revision with what loading it has shown so far."""
-        known = self._known.get(revision.id)
+        known = self._revisions.get(revision.id)
         return revision if known is None else known.revision
 
     # -- what people see ------------------------------------------------------------------------------------
@@ -182,39 +135,19 @@ class Fleet:
 
     @property
     def has_keeper(self) -> bool:
-        return self._keeper is not None
+        return self._links.keeper is not None
 
     @property
     def gateways(self) -> Sequence[GatewayId]:
-        return tuple(self._gateways)
-
-    @property
-    def slots_ready(self) -> int:
-        return len(self._slots)
-
-    @contextlib.contextmanager
-    def follow(self, key: FunctionKey) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the function's log has grown; the reader clears it."""
-        grown = asyncio.Event()
-        followers = self._followers.setdefault(key, [])
-        followers.append(grown)
-        if len(followers) == 1:
-            self._tell_keeper(link.Follow(key, True))
-        try:
-            yield grown
-        finally:
-            followers.remove(grown)
-            if not followers:
-                del self._followers[key]
-                self._tell_keeper(link.Follow(key, False))
+        return tuple(self._links.gateways)
 
     # -- gateways -------------------------------------------------------------------------------------------
 
     def gateway_up(self, gateway: GatewayId, peer: Peer, holding: link.Holding) -> None:
         now = self._clock.monotonic()
-        self._gateways[gateway] = peer
-        for known in self._known.values():
-            peer.send(link.RoutePut(known.revision, known.is_serving))
+        self._links.gateways[gateway] = peer
+        for route in self._revisions.routes():
+            peer.send(route)
         for token in self.tokens():
             peer.send(link.TokenPut(token.digest, list(token.namespaces), token.invoke))
         peer.send(link.Synced())
@@ -226,7 +159,7 @@ class Fleet:
 
     def gateway_down(self, gateway: GatewayId) -> None:
         now = self._clock.monotonic()
-        del self._gateways[gateway]
+        del self._links.gateways[gateway]
         self._apply(self._roster.gateway_down(gateway, now), now)
 
     def want(self, gateway: GatewayId, message: link.Want) -> None:
@@ -240,7 +173,7 @@ class Fleet:
         now = self._clock.monotonic()
         for revision, seen in message.observations.items():
             self._apply(self._roster.observed(gateway, revision, seen, now), now)
-            if key_of(revision) in self._serving:
+            if self._revisions.serving(key_of(revision)) is not None:
                 self.history.observed(key_of(revision), seen)
 
     def ready(self, message: link.Ready) -> None:
@@ -249,7 +182,7 @@ class Fleet:
         if running is None:
             return
         self._apply(self._roster.ready(message.instance, message.concurrency, now), now)
-        known = self._known.get(running.revision)
+        known = self._revisions.get(running.revision)
         if running.is_ready or known is None:
             return
         running.is_ready = True
@@ -276,15 +209,14 @@ class Fleet:
     def _end_dropped(self, instance: InstanceId) -> None:
         if instance in self._running:
             log.warning("instance broke its connection and lives on: it is ended", extra={"instance": instance})
-            self._tell_keeper(link.Stop(instance, ExitCause.CRASHED))
+            self._links.tell_keeper(link.Stop(instance, ExitCause.CRASHED))
 
     # -- keeper ---------------------------------------------------------------------------------------------
 
     def keeper_up(self, peer: Peer, inventory: link.Inventory) -> None:
         now = self._clock.monotonic()
-        self._keeper, self.inventory = peer, inventory
-        for key in self._followers:
-            peer.send(link.Follow(key, True))
+        self._links.keeper, self.node.inventory = peer, inventory
+        self.followers.keeper_up()
         for instance in [each for each in self._running if each not in inventory.instances]:
             self._ended(link.Exited(instance, ExitCause.KEEPER_LOST, "the keeper was restarted"))
         for instance, revision in inventory.instances.items():
@@ -295,14 +227,9 @@ class Fleet:
 
     def keeper_down(self) -> None:
         now = self._clock.monotonic()
-        self._keeper = None
-        self._slots.clear()
-        self.zygotes.clear()
-        self.used.clear()
+        self._links.keeper = None
+        self.node.keeper_down()
         self._apply(self._roster.keeper_down(now), now)
-
-    def slot_ready(self, message: link.SlotReady) -> None:
-        self._slots.append((message.slot, message.address))
 
     def started(self, message: link.Started) -> None:
         running = self._running.get(message.instance)
@@ -318,20 +245,6 @@ class Fleet:
             self._never_ready(message, running)
         self._ended(message)
         self._apply(self._roster.lost(message.instance, now), now)
-
-    def took(self, message: link.Used) -> None:
-        self.used = message.instances
-
-    def zygote_up(self, message: link.ZygoteUp) -> None:
-        self.zygotes[message.runtime] = message.pid
-
-    def zygote_down(self, message: link.ZygoteDown) -> None:
-        self.zygotes.pop(message.runtime, None)
-        log.warning("zygote ended", extra={"runtime": message.runtime, "detail": message.detail})
-
-    def log_grew(self, message: link.LogGrew) -> None:
-        for grown in self._followers.get(message.key, ()):
-            grown.set()
 
     # -- how instances end ----------------------------------------------------------------------------------
 
@@ -355,7 +268,7 @@ class Fleet:
 
     def _fail(self, instance: InstanceId, running: Running, fault: LoadFailed | SandboxFailed, kind: str) -> None:
         now = self._clock.monotonic()
-        known = self._known.get(running.revision)
+        known = self._revisions.get(running.revision)
         self._apply(self._roster.failed(instance, fault.message, kind, now), now)
         if known is not None and known.verification is not None:
             known.verification.failed(fault)
@@ -366,12 +279,10 @@ class Fleet:
     def _ended(self, message: link.Exited) -> None:
         """Forget the instance and tell who has to know. The Roster is told by the caller."""
         running = self._running.pop(message.instance, None)
-        self.used.pop(message.instance, None)
+        self.node.used.pop(message.instance, None)
         if running is None:
             return
-        gateway = self._gateways.get(running.gateway) if running.gateway is not None else None
-        if gateway is not None:
-            gateway.send(link.Gone(message.instance, message.cause, message.detail))
+        self._links.tell_gateway(running.gateway, link.Gone(message.instance, message.cause, message.detail))
         key = key_of(running.revision)
         seen = ExitSeen(
             instance=message.instance,
@@ -380,28 +291,22 @@ class Fleet:
             at=self._clock.wall(),
             memory_peak_mib=message.memory_peak_mib,
         )
-        self.history.exited(key if key in self._serving else None, seen, message.cpu_s)
+        self.history.exited(key if self._revisions.serving(key) is not None else None, seen, message.cpu_s)
         log.info("instance ended", extra={"instance": message.instance, "cause": message.cause, "why": message.detail})
         self._check_left(running.revision)
 
     # -- revisions ------------------------------------------------------------------------------------------
 
-    def _know(self, revision: Revision, verification: Verification | None, is_serving: bool) -> None:
-        known = Known(revision, verification, is_serving)
-        self._known[revision.id] = known
-        if is_serving:
-            self._serving[revision.key] = revision.id
-        self._tell_gateways(link.RoutePut(revision, is_serving))
-
     def _leave(self, revision: RevisionId, now: float) -> None:
-        known = self._known.pop(revision)
-        self._leaving[revision] = known.revision
+        self._revisions.leave(revision)
         self._apply(self._roster.removed(revision, now), now)
         self._check_left(revision)
 
     def _check_left(self, revision: RevisionId) -> None:
-        if revision in self._leaving and not any(each.revision == revision for each in self._running.values()):
-            self.emptied(self._leaving.pop(revision))
+        if not self._revisions.is_leaving(revision):
+            return
+        if not any(each.revision == revision for each in self._running.values()):
+            self.emptied(self._revisions.forget(revision))
 
     # -- the Roster's actions -------------------------------------------------------------------------------
 
@@ -421,13 +326,13 @@ class Fleet:
             self._show(decision)
 
     def _start(self, action: roster.Start, now: float, waited: float) -> None:
-        known = self._known.get(action.revision)
-        if known is None or self._keeper is None:
+        known = self._revisions.get(action.revision)
+        if known is None or self._links.keeper is None:
             return
-        slot, address = self._slots.popleft() if self._slots else (None, None)
+        slot, address = self.node.take_slot()
         self._running[action.instance] = Running(action.revision, address, is_ready=False)
         stamps = {"waited": waited, "decided": now} if waited else {"decided": now}
-        self._keeper.send(link.Start(action.instance, slot, known.revision, known.has_code, stamps))
+        self._links.tell_keeper(link.Start(action.instance, slot, known.revision, known.has_code, stamps))
         self.history.starts += 1
 
     def _give(self, action: roster.Assign) -> None:
@@ -439,38 +344,26 @@ class Fleet:
             self._assign(action.instance, running, action.fresh)
 
     def _assign(self, instance: InstanceId, running: Running, fresh: bool) -> None:
-        gateway = self._gateways.get(running.gateway) if running.gateway is not None else None
-        if gateway is not None and running.address is not None:
-            gateway.send(link.Assign(instance, running.revision, running.address, fresh))
+        if running.address is not None:
+            assign = link.Assign(instance, running.revision, running.address, fresh)
+            self._links.tell_gateway(running.gateway, assign)
 
     def _pass_on(self, action: roster.Release | roster.Retire | roster.Stop | roster.Block) -> None:
         if isinstance(action, roster.Stop):
-            self._tell_keeper(link.Stop(action.instance, action.cause))
+            self._links.tell_keeper(link.Stop(action.instance, action.cause))
         elif isinstance(action, roster.Block):
-            self._tell_gateways(link.Block(action.revision, action.error, action.until, action.kind))
+            self._links.tell_gateways(link.Block(action.revision, action.error, action.until, action.kind))
+        elif isinstance(action, roster.Release):
+            self._links.tell_gateway(action.gateway, link.Release(action.revision, action.count))
         else:
-            gateway = self._gateways.get(action.gateway)
-            if gateway is None:
-                return
-            if isinstance(action, roster.Release):
-                gateway.send(link.Release(action.revision, action.count))
-            else:
-                gateway.send(link.Retire(action.instance))
+            self._links.tell_gateway(action.gateway, link.Retire(action.instance))
 
     def _show(self, decision: roster.Decided) -> None:
         key = key_of(decision.revision)
-        if key in self._serving:
+        if self._revisions.serving(key) is not None:
             self.history.decided(key, decision, self._clock.wall())
         fields = {"revision": decision.revision, "desired": decision.desired, "have": decision.have}
         log.info("scaling decided", extra=fields | {"why": decision.why})
-
-    def _tell_gateways(self, message: link.Message) -> None:
-        for gateway in self._gateways.values():
-            gateway.send(message)
-
-    def _tell_keeper(self, message: link.Message) -> None:
-        if self._keeper is not None:
-            self._keeper.send(message)
 
     # -- time -----------------------------------------------------------------------------------------------
 

@@ -118,13 +118,13 @@ class Connection:
         fleet = self._fleet
         return {
             link.Inventory: self._inventory,
-            link.SlotReady: fleet.slot_ready,
+            link.SlotReady: fleet.node.slot_ready,
             link.Started: fleet.started,
             link.Exited: fleet.exited,
-            link.Used: fleet.took,
-            link.ZygoteUp: fleet.zygote_up,
-            link.ZygoteDown: fleet.zygote_down,
-            link.LogGrew: fleet.log_grew,
+            link.Used: fleet.node.took,
+            link.ZygoteUp: fleet.node.zygote_up,
+            link.ZygoteDown: fleet.node.zygote_down,
+            link.LogGrew: fleet.followers.grew,
         }
 
     def _holding(self, message: link.Holding) -> None:

@@ -175,7 +175,7 @@ class _Api:
 
     async def _lines(self, key: FunctionKey, tail: int, request: str | None, follow: bool) -> AsyncIterator[bytes]:
         async with contextlib.AsyncExitStack() as stack:
-            grown = stack.enter_context(self._fleet.follow(key)) if follow else None
+            grown = stack.enter_context(self._fleet.followers.follow(key)) if follow else None
             lines = self._parts.read_log(key, tail, request, grown)
             async for some in lines:
                 yield some

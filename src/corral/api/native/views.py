@@ -29,7 +29,7 @@ def described(revision: Revision, fleet: Fleet, now: float) -> dict[str, Any]:
             "memory_mib": used[1] if used is not None else None,
         }
         for each in fleet.instances(revision.id)
-        for used in [fleet.used.get(each.instance)]
+        for used in [fleet.node.used.get(each.instance)]
     ]
     return function_view(revision, 0) | {
         "instances": instances,
@@ -40,7 +40,7 @@ def described(revision: Revision, fleet: Fleet, now: float) -> dict[str, Any]:
         "last_cold_start_at": None if history.cold_start is None else history.cold_start.at,
         "exits": [msgspec.to_builtins(each) for each in history.exits],
         "problem": history.problem,
-        "tier": None if fleet.inventory is None else fleet.inventory.tier,
+        "tier": None if fleet.node.inventory is None else fleet.node.inventory.tier,
         "stats": {
             "arrived": totals.arrived,
             "completed": totals.completed,
@@ -51,15 +51,15 @@ def described(revision: Revision, fleet: Fleet, now: float) -> dict[str, Any]:
 
 
 def state_of(catalog: Catalog, fleet: Fleet) -> dict[str, Any]:
-    inventory = fleet.inventory
+    inventory = fleet.node.inventory
     revisions = catalog.functions()
     return {
         "tier": None if inventory is None else inventory.tier,
         "not_held": [] if inventory is None else inventory.not_held,
         "runtimes": {} if inventory is None else inventory.runtimes,
         "connected": {"keeper": fleet.has_keeper, "gateway": bool(fleet.gateways)},
-        "zygotes": fleet.zygotes,
-        "slots_ready": fleet.slots_ready,
+        "zygotes": fleet.node.zygotes,
+        "slots_ready": fleet.node.slots_ready,
         "functions": len(revisions),
         "instances": sum(len(fleet.instances(revision.id)) for revision in revisions),
     }

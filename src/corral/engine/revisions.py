@@ -1,0 +1,74 @@
+"""The revisions that gateways know, from the beginning of their deployment until their last instance is gone."""
+
+from corral.engine.links import Links
+from corral.engine.verification import Verification
+from corral.link import RoutePut
+from corral.model import FunctionKey, Revision, RevisionId
+
+
+class Known:
+    """A revision the gateways know."""
+
+    __slots__ = ("has_code", "is_serving", "revision", "verification")
+
+    def __init__(self, revision: Revision, verification: Verification | None, is_serving: bool) -> None:
+        self.revision = revision
+        self.is_serving = is_serving
+        self.verification = verification
+        self.has_code = False
+        """Whether DATA/code holds its marshalled entry module."""
+
+
+class Revisions:
+    def __init__(self, links: Links) -> None:
+        self._links = links
+        self._known: dict[RevisionId, Known] = {}
+        self._serving: dict[FunctionKey, RevisionId] = {}
+        self._leaving: dict[RevisionId, Revision] = {}
+
+    def get(self, revision: RevisionId) -> Known | None:
+        return self._known.get(revision)
+
+    def add(self, revision: Revision, verification: Verification | None, is_serving: bool) -> None:
+        self._known[revision.id] = Known(revision, verification, is_serving)
+        if is_serving:
+            self._serving[revision.key] = revision.id
+        self._links.tell_gateways(RoutePut(revision, is_serving))
+
+    def serve(self, known: Known) -> None:
+        """What loading it has shown stays; only the flag is new."""
+        known.verification, known.is_serving = None, True
+        self._serving[known.revision.key] = known.revision.id
+        self._links.tell_gateways(RoutePut(known.revision, True))
+
+    def serving(self, key: FunctionKey) -> RevisionId | None:
+        """Where the function's calls go; None: it is not deployed."""
+        return self._serving.get(key)
+
+    def stop_serving(self, key: FunctionKey) -> RevisionId | None:
+        """The one that served; None when the function is not deployed."""
+        return self._serving.pop(key, None)
+
+    def learn(self, revision: Revision) -> None:
+        """The same revision with what loading it has shown. Of that, gateways go by the concurrency alone."""
+        known = self._known.get(revision.id)
+        if known is None:
+            return
+        before, known.revision = known.revision, revision
+        if revision.concurrency != before.concurrency:
+            self._links.tell_gateways(RoutePut(revision, known.is_serving))
+
+    def leave(self, revision: RevisionId) -> None:
+        """It is given up; it may have instances for a while."""
+        self._leaving[revision] = self._known.pop(revision).revision
+
+    def is_leaving(self, revision: RevisionId) -> bool:
+        return revision in self._leaving
+
+    def forget(self, revision: RevisionId) -> Revision:
+        """One that was leaving has no instance left."""
+        return self._leaving.pop(revision)
+
+    def routes(self) -> list[RoutePut]:
+        """All that a gateway has to know of them."""
+        return [RoutePut(known.revision, known.is_serving) for known in self._known.values()]
