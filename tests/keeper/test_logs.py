@@ -25,7 +25,7 @@ class Room:
     def __init__(self, folder: Path, settings: Keeper) -> None:
         self.data = folder
         self.grown: list[FunctionKey] = []
-        self.logs = Logs(folder, folder, settings, None, self._grew, SystemClock())
+        self.logs = Logs(folder, settings, None, self._grew, SystemClock())
         self._news = asyncio.Event()
 
     def _grew(self, key: FunctionKey) -> None:

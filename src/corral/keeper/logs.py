@@ -2,8 +2,6 @@
 
 import asyncio
 import collections
-import contextlib
-import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -51,14 +49,15 @@ class FunctionLog:
 class Pipe:
     """One instance's output. Opened twice: for reading without waiting, and for the child, whose writes shall wait."""
 
-    def __init__(self, path: str) -> None:
-        os.mkfifo(path, 0o600)
+    def __init__(self) -> None:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
         try:
-            # Read-write on both sides: bytes and writer outlive their reader.
-            self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-            self.child_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            # Read-write on both sides: bytes and writer outlive their reader. Only opening it again allows that.
+            self.fd = os.open(f"/proc/self/fd/{reader}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            self.child_fd = os.open(f"/proc/self/fd/{reader}", os.O_RDWR | os.O_CLOEXEC)
         finally:
-            os.unlink(path)
+            os.close(reader)
+            os.close(writer)
         self.splitter = Splitter()
         self.last_line = ""
 
@@ -88,17 +87,11 @@ class Logs:
     def __init__(
         self,
         data: Path,
-        run: Path,
         settings: Keeper,
         reader_gid: int | None,
         grew: Callable[[FunctionKey], None],
         clock: Clock,
     ) -> None:
-        self._run = run
-        self._spare: list[Pipe] = []
-        """Made ahead: 0.2 ms that no start has to wait for."""
-        self._spares = settings.slots
-        self._pipes_made = itertools.count(1)
         self._rate = settings.log_rate_kib_s * 1024
         self._journal = Journal(data, int(settings.log_max_mib * 1024 * 1024 / 2), reader_gid)
         self._grew = grew
@@ -109,14 +102,15 @@ class Logs:
         self._removals: set[FunctionKey] = set()
         self._lost: collections.Counter[FunctionKey] = collections.Counter()
         """Lines the disk refused, until it takes lines again."""
+        self._touched: set[FunctionKey] = set()
+        """Logs with something to write, or that may have become nobody's: no flush looks at all of them."""
         self._dirty = asyncio.Event()
 
     # -- instances --------------------------------------------------------------------------------------------
 
     def open(self, instance: InstanceId, key: FunctionKey, owner: int | None) -> int:
         """The descriptor for the child's output, ours still. Raises OSError when no more can be opened."""
-        pipe = self._spare.pop() if self._spare else self._make_pipe()
-        self._dirty.set()
+        pipe = Pipe()
         if owner is not None:
             pipe.give_to(owner)
         function = self._function(key)
@@ -146,9 +140,6 @@ class Logs:
     def note(self, instance: InstanceId, key: FunctionKey, text: str) -> None:
         """A line of Corral's own."""
         self._keep(key, instance, [Line("", text)], source="corral")
-
-    def _make_pipe(self) -> Pipe:
-        return Pipe(str(self._run / f"{next(self._pipes_made)}.log"))
 
     # -- functions --------------------------------------------------------------------------------------------
 
@@ -213,27 +204,21 @@ class Logs:
             encoded = msgspec.json.encode(record) + b"\n"
             function.pending.append(encoded)
             function.pending_bytes += len(encoded)
+        self._touched.add(key)
         if function.pending:
             self._dirty.set()
 
     # -- writing ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        self._dirty.set()
         try:
             while True:
                 await self._dirty.wait()
                 self._dirty.clear()
-                # Refused (too many open files): `open` makes its own, or says so.
-                with contextlib.suppress(OSError):
-                    while len(self._spare) < self._spares:
-                        self._spare.append(await asyncio.to_thread(self._make_pipe))
                 await self._flush()
                 await asyncio.sleep(FLUSH_S)
         finally:
             self._write(*self._take())
-            while self._spare:
-                self._spare.pop().close()
 
     async def _flush(self) -> None:
         removals, batches = self._take()
@@ -244,12 +229,18 @@ class Logs:
     def _take(self) -> tuple[set[FunctionKey], dict[FunctionKey, list[bytes]]]:
         removals, self._removals = self._removals, set()
         batches: dict[FunctionKey, list[bytes]] = {}
-        for key in list(self._logs):
-            function = self._logs[key]
+        touched, self._touched = self._touched, set()
+        for key in touched:
+            function = self._logs.get(key)
+            if function is None:
+                continue
             if function.pending:
                 batches[key] = function.pending
                 function.pending, function.pending_bytes = [], 0
-            elif not function.pipes and not function.is_paused:
+                self._touched.add(key)
+            elif function.is_paused:
+                self._touched.add(key)
+            elif not function.pipes:
                 del self._logs[key]
         return removals, batches
 
