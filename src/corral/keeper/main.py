@@ -80,9 +80,9 @@ class Keeper:
         """Those whose address the engine does not know yet."""
         self._unsent: collections.deque[Exited] = collections.deque(maxlen=UNSENT_MAX)
         self._sandbox = open_sandbox(self._tier, boot, self)
-        self._stock = Stock(self._sandbox, settings.slots, self._id, self._announce)
+        self._stock = Stock(self._sandbox, settings.slots, self._id, self._announce, self._clock)
         reader_gid = settings.uid_base + 1 if host.is_root else None
-        self._logs = Logs(Path(boot.data), Path(boot.run), settings, reader_gid, self._log_grew, self._clock)
+        self._logs = Logs(Path(boot.data), settings, reader_gid, self._log_grew, self._clock)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -130,6 +130,8 @@ class Keeper:
                 runtimes=dict(self._sandbox.runtimes),
             )
         )
+        for runtime, pid in self._sandbox.zygote_pids().items():
+            self._send(ZygoteUp(runtime=runtime, pid=pid))
         while self._unsent:
             self._send(self._unsent.popleft())
         for slot, address in self._stock.ready.items():
@@ -285,8 +287,6 @@ def _remove_sockets(run: Path) -> None:
     """What an earlier keeper left."""
     for socket in (run / "i").glob("*.sock"):
         socket.unlink()
-    for pipe in run.glob("*.log"):
-        pipe.unlink()
 
 
 def _tie_to_parent(parent_pid: int) -> None:

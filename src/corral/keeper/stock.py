@@ -6,11 +6,14 @@ import itertools
 import logging
 from collections.abc import Callable
 
+from corral.clock import Clock
 from corral.errors import SandboxFailed
 from corral.model import SlotId
 from corral.ports import Sandbox
 
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.1, 5.0
+QUIET_S = 0.006
+"""After a start, while it still needs the processors: a slot costs as much as the start itself."""
 
 log = logging.getLogger("corral.keeper")
 
@@ -21,12 +24,16 @@ Order = Callable[[SlotId | None, str], None]
 class Stock:
     """A service: `run` refills it, one slot at a time."""
 
-    def __init__(self, sandbox: Sandbox, size: int, name: str, announce: Callable[[SlotId, str], None]) -> None:
+    def __init__(
+        self, sandbox: Sandbox, size: int, name: str, announce: Callable[[SlotId, str], None], clock: Clock
+    ) -> None:
         """`name` begins all ids, so that those of an earlier keeper can't be mistaken for ours."""
         self._sandbox = sandbox
         self._size = size
         self._names = (SlotId(f"{name}-{number}") for number in itertools.count(1))
         self._announce = announce
+        self._clock = clock
+        self._taken_at = float("-inf")
         self.ready: dict[SlotId, str] = {}
         """Announced and not used: slot -> address."""
         self._orders: collections.deque[Order] = collections.deque()
@@ -36,6 +43,7 @@ class Stock:
     def take(self, slot: SlotId) -> str | None:
         """Its address; None: it was never announced, or was taken before."""
         self._wanted.set()
+        self._taken_at = self._clock.monotonic()
         return self.ready.pop(slot, None)
 
     def order(self, order: Order) -> None:
@@ -50,6 +58,7 @@ class Stock:
             self._wanted.clear()
             while self._orders or len(self.ready) < self._size:
                 try:
+                    await self._yield_to_starts()
                     await self._add()
                     pause_s = PAUSE_FIRST_S
                 except SandboxFailed as exc:
@@ -58,6 +67,15 @@ class Stock:
                         self._orders.popleft()(None, str(exc))
                     await asyncio.sleep(pause_s)
                     pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    async def _yield_to_starts(self) -> None:
+        """While plenty are left, wait for a moment without one. With few left, or an order, the next burst is nearer
+        than quiet."""
+        while not self._orders and len(self.ready) * 2 > self._size:
+            rest_s = self._taken_at + QUIET_S - self._clock.monotonic()
+            if rest_s <= 0:
+                return
+            await asyncio.sleep(rest_s)
 
     async def _add(self) -> None:
         slot = next(self._names)

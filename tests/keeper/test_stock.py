@@ -1,0 +1,119 @@
+"""Slots are made ahead, out of the way of starts."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from corral.keeper.stock import QUIET_S, Stock
+from corral.model import ExitCause, InstanceId, SlotId
+from corral.ports import Launch
+from corral.testing import ManualClock
+
+
+class Shelf:
+    """A sandbox that makes slots at once, and nothing else."""
+
+    tier = "T0"
+
+    async def prepare(self, slot: SlotId) -> str:
+        return f"unix:/{slot}"
+
+    def start(self, launch: Launch) -> None: ...
+
+    def stop(self, instance: InstanceId, cause: ExitCause) -> None: ...
+
+    def usage(self) -> dict[InstanceId, tuple[float, float]]:
+        return {}
+
+    async def close(self) -> None: ...
+
+
+class Room:
+    def __init__(self, size: int) -> None:
+        self.clock = ManualClock()
+        self.offered: list[SlotId] = []
+        self._news = asyncio.Event()
+        self.stock = Stock(Shelf(), size, "k", self._offer, self.clock)
+
+    def _offer(self, slot: SlotId, address: str) -> None:
+        self.offered.append(slot)
+        self._news.set()
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.offered) < count:
+                self._news.clear()
+                await self._news.wait()
+
+    async def turns(self) -> None:
+        """All that is ready to run has run."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+def play(size: int, scene: Callable[[Room], Awaitable[None]]) -> None:
+    async def run() -> None:
+        room = Room(size)
+        service = asyncio.create_task(room.stock.run())
+        try:
+            await room.until(size)
+            await scene(room)
+        finally:
+            service.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_taken_slot_is_replaced_once_its_start_had_the_processors() -> None:
+    async def scene(room: Room) -> None:
+        room.stock.take(room.offered[0])
+        await room.turns()
+        assert len(room.offered) == 8
+        room.clock.advance(QUIET_S)
+        await room.until(9)
+
+    play(8, scene)
+
+
+def test_each_start_puts_the_replacement_off_while_plenty_are_left() -> None:
+    async def scene(room: Room) -> None:
+        for slot in room.offered[:3]:
+            room.stock.take(slot)
+            room.clock.advance(QUIET_S * 0.9)
+            await room.turns()
+        assert len(room.offered) == 8
+        room.clock.advance(QUIET_S)
+        await room.until(11)
+
+    play(8, scene)
+
+
+def test_the_last_half_is_replaced_at_once() -> None:
+    async def scene(room: Room) -> None:
+        for slot in room.offered[:4]:
+            room.stock.take(slot)
+        await room.until(9)
+        await room.turns()
+        # One more than half is plenty again.
+        assert len(room.offered) == 9
+
+    play(8, scene)
+
+
+def test_a_start_without_a_slot_does_not_wait_for_quiet() -> None:
+    async def scene(room: Room) -> None:
+        room.stock.take(room.offered[0])
+        got: asyncio.Future[SlotId | None] = asyncio.get_running_loop().create_future()
+        room.stock.order(lambda slot, address: got.set_result(slot))
+        async with asyncio.timeout(5):
+            assert await got not in room.offered
+
+    play(8, scene)
+
+
+def test_a_slot_is_given_once() -> None:
+    async def scene(room: Room) -> None:
+        slot = room.offered[0]
+        assert room.stock.take(slot) == f"unix:/{slot}"
+        assert room.stock.take(slot) is None
+
+    play(2, scene)
