@@ -48,7 +48,7 @@ class Group(Protocol):
     """Whether the kernel holds the memory limit."""
 
     def limit(self, limits: Limits) -> None:
-        """Set the limits, before anything is in the group."""
+        """Set the limits, before anything of a function is in the group."""
         ...
 
     def entrances(self) -> Sequence[int]:
@@ -88,6 +88,9 @@ class GroupV1:
         """`folders`: controller -> folder of this group. Controllers may share a folder."""
         self._folders = folders
         self._limits: Limits | None = None
+        self._used = (0.0, 0.0)
+        """The last answer of `used`. What got no CPU since then holds what it held: most are idle, and the other two
+        files cost three times as much as the first."""
         for folder in dict.fromkeys(folders.values()):
             os.mkdir(folder)
         self.limit(limits)
@@ -117,9 +120,15 @@ class GroupV1:
         return _open_all(f"{folder}/tasks" for folder in dict.fromkeys(self._folders.values()))
 
     def used(self) -> tuple[float, float]:
-        folder = self._folders["memory"]
-        memory = int(_read(f"{folder}/memory.usage_in_bytes")) - _field(f"{folder}/memory.stat", "inactive_file")
-        return self._cpu_s(), max(0, memory) / MIB
+        cpu_s = self._cpu_s()
+        if cpu_s != self._used[0]:
+            folder = self._folders["memory"]
+            usage, inactive = (
+                int(_read(f"{folder}/memory.usage_in_bytes")),
+                _field(f"{folder}/memory.stat", "inactive_file"),
+            )
+            self._used = cpu_s, max(0, usage - inactive) / MIB
+        return self._used
 
     def _cpu_s(self) -> float:
         return int(_read(f"{self._folders['cpuacct']}/cpuacct.usage")) / 1e9
@@ -147,6 +156,7 @@ class GroupV2:
     def __init__(self, folder: str, limits: Limits) -> None:
         self._folder = folder
         self._limits: Limits | None = None
+        self._used = (0.0, 0.0)
         os.mkdir(folder)
         # Without swap, and as one: what is left of an instance that lost a process could only fail later.
         for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
@@ -166,8 +176,14 @@ class GroupV2:
         return _open_all([f"{self._folder}/cgroup.procs"])
 
     def used(self) -> tuple[float, float]:
-        memory = int(_read(f"{self._folder}/memory.current")) - _field(f"{self._folder}/memory.stat", "inactive_file")
-        return self._cpu_s(), max(0, memory) / MIB
+        cpu_s = self._cpu_s()
+        if cpu_s != self._used[0]:
+            usage, inactive = (
+                int(_read(f"{self._folder}/memory.current")),
+                _field(f"{self._folder}/memory.stat", "inactive_file"),
+            )
+            self._used = cpu_s, max(0, usage - inactive) / MIB
+        return self._used
 
     def _cpu_s(self) -> float:
         return _field(f"{self._folder}/cpu.stat", "usage_usec") / 1e6
