@@ -13,7 +13,7 @@ from corral.engine.history import ExitSeen, History
 from corral.engine.links import Links, Peer
 from corral.engine.node import Node
 from corral.engine.revisions import Revisions
-from corral.engine.running import Running
+from corral.engine.running import Instances, Running
 from corral.engine.verification import Verification
 from corral.errors import LoadFailed, SandboxFailed
 from corral.model import ExitCause, FunctionKey, GatewayId, InstanceId, Revision, RevisionId, Style, key_of
@@ -39,7 +39,7 @@ class Fleet:
         self._links = Links()
         self._revisions = Revisions(self._links)
         self.followers = Followers(self._links)
-        self._running: dict[InstanceId, Running] = {}
+        self._running = Instances()
         self.node = Node()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -81,9 +81,8 @@ class Fleet:
         """Its deployment failed. It never served, so its instances have no calls to finish."""
         self._leave(revision, self._clock.monotonic())
         self._links.tell_gateways(link.RevisionDrop(revision))
-        for instance, running in self._running.items():
-            if running.revision == revision:
-                self._links.tell_keeper(link.Stop(instance, ExitCause.REMOVED))
+        for instance in self._running.of(revision):
+            self._links.tell_keeper(link.Stop(instance, ExitCause.REMOVED))
         if self._revisions.serving(key_of(revision)) is None:
             self._links.tell_keeper(link.Forget(key_of(revision)))
 
@@ -153,8 +152,7 @@ class Fleet:
         peer.send(link.Synced())
         for revision, instances in holding.instances.items():
             for instance in instances:
-                running = self._running.setdefault(instance, Running(revision, None, is_ready=True))
-                running.gateway = gateway
+                self._running.adopt(instance, revision).gateway = gateway
         self._apply(self._roster.gateway_up(gateway, holding.instances, now), now)
 
     def gateway_down(self, gateway: GatewayId) -> None:
@@ -220,9 +218,7 @@ class Fleet:
         for instance in [each for each in self._running if each not in inventory.instances]:
             self._ended(link.Exited(instance, ExitCause.KEEPER_LOST, "the keeper was restarted"))
         for instance, revision in inventory.instances.items():
-            address = inventory.addresses.get(instance)
-            running = self._running.setdefault(instance, Running(revision, address, is_ready=True))
-            running.address = address
+            self._running.adopt(instance, revision).address = inventory.addresses.get(instance)
         self._apply(self._roster.keeper_up(inventory.instances, now), now)
 
     def keeper_down(self) -> None:
@@ -278,7 +274,7 @@ class Fleet:
 
     def _ended(self, message: link.Exited) -> None:
         """Forget the instance and tell who has to know. The Roster is told by the caller."""
-        running = self._running.pop(message.instance, None)
+        running = self._running.remove(message.instance)
         self.node.used.pop(message.instance, None)
         if running is None:
             return
@@ -303,9 +299,7 @@ class Fleet:
         self._check_left(revision)
 
     def _check_left(self, revision: RevisionId) -> None:
-        if not self._revisions.is_leaving(revision):
-            return
-        if not any(each.revision == revision for each in self._running.values()):
+        if self._revisions.is_leaving(revision) and not self._running.of(revision):
             self.emptied(self._revisions.forget(revision))
 
     # -- the Roster's actions -------------------------------------------------------------------------------
@@ -330,7 +324,7 @@ class Fleet:
         if known is None or self._links.keeper is None:
             return
         slot, address = self.node.take_slot()
-        self._running[action.instance] = Running(action.revision, address, is_ready=False)
+        self._running.add(action.instance, Running(action.revision, address, is_ready=False))
         stamps = {"waited": waited, "decided": now} if waited else {"decided": now}
         self._links.tell_keeper(link.Start(action.instance, slot, known.revision, known.has_code, stamps))
         self.history.starts += 1
