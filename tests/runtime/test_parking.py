@@ -108,3 +108,21 @@ def test_a_child_that_could_not_be_prepared_says_why_when_it_is_ordered(own_zygo
         child.order(tmp_path)
         assert child.wait_exited() == 90
         assert "the sandbox could not be made" in child.log.read_text()
+
+
+def test_warming_up_leaves_no_traces_in_a_parked_child(own_zygote: Zygote, tmp_path: Path) -> None:
+    source = """
+import os, sys
+FOUND = [sys.path[0], sys.argv, "handler" in sys.modules, sorted(map(int, os.listdir("/proc/self/fd")))]
+def main(args): return {"found": FOUND}
+"""
+    (tmp_path / "app.py").write_text(source)
+    with parked(own_zygote, tmp_path) as child:
+        child.order(tmp_path)
+        gateway = Gateway(child.path)
+        gateway.wait_ready()
+        found = gateway.call().json()["found"]
+        assert found == [str(tmp_path), [f"{tmp_path}/app.py"], False, [0, 1, 2, 3, 4]]
+        gateway.close()
+        signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+        assert child.wait_exited() == -signal.SIGKILL

@@ -70,19 +70,7 @@ def _run(plan: Dict[str, Any], code: bytes, stamps: Dict[str, float]) -> None:
     gc.enable()
     stamps["loaded"] = time.monotonic()
     concurrency = plan.get("concurrency") or (100 if loaded.handler.is_async else 1)
-    serve.serve(dress.LISTEN_FD, loaded.handler, concurrency, introduction(loaded, concurrency, stamps))
-
-
-def introduction(loaded: load.Loaded, concurrency: int, stamps: Dict[str, float]) -> bytes:
-    """READY, and CODE before it where that was asked for."""
-    handler = loaded.handler
-    ready = frames.as_json(
-        frames.READY,
-        {"style": handler.style, "is_async": handler.is_async, "concurrency": concurrency, "stamps": stamps},
-    )
-    if 0 < len(loaded.code) <= frames.PAYLOAD_MAX:
-        return frames.frame(frames.CODE, 0, 0, loaded.code) + ready
-    return ready
+    serve.serve(dress.LISTEN_FD, loaded.handler, concurrency, serve.introduction(loaded, concurrency, stamps))
 
 
 def _write_failure(failed: load.LoadFailed) -> None:

@@ -6,7 +6,7 @@ import os
 import socket
 from typing import Optional
 
-from . import dress, orders
+from . import dress, orders, rehearsal
 
 
 def wait(order: orders.Order, wardrobe: dress.Wardrobe) -> orders.Order:
@@ -15,6 +15,7 @@ def wait(order: orders.Order, wardrobe: dress.Wardrobe) -> orders.Order:
     failure: Optional[BaseException] = None
     try:
         dress.prepare(order.message["plan"], order.fds, wardrobe)
+        rehearsal.warm_up()
     except (OSError, ValueError) as exc:
         failure = exc
     keeper = socket.socket(fileno=order.fds["orders"])

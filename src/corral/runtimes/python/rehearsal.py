@@ -9,7 +9,7 @@ import struct
 import sys
 from typing import Any, Dict
 
-from . import blocking, frames, instance, load
+from . import blocking, frames, load, serve
 
 ROUNDS = 20
 """More calls than any interpreter wants before it rewrites a function, or gives up a rewriting that did not fit."""
@@ -25,32 +25,46 @@ _STAMPS = {"received": 1.5, "forked": 2.25}
 
 
 def rehearse() -> None:
+    """In the zygote."""
     for source in _SOURCES:
         for _ in range(ROUNDS):
-            code = _start(load.compiled("/function", "handler.py", None, source.encode()), True)
-            entry = load.known(code)
-            assert entry is not None
-            _start(entry, False)
+            loaded = _load(_compiled(source), want_code=True)
+            _serve(loaded)
+            _serve(_load(_known(loaded.code), want_code=False))
 
 
-def _start(entry: load.Entry, want_code: bool) -> bytes:
-    """As instance.py does it, but for what belongs to a process. The `code` it would hand out."""
+def warm_up() -> None:
+    """In a child that waits: what the start of its function will write to is copied now, so that nobody waits for it
+    then: 0.6 ms less from order to answer, for 0.2 ms more of CPU."""
+    _serve(_load(_compiled(_SOURCES[0]), want_code=False))
+
+
+def _compiled(source: str) -> load.Entry:
+    return load.compiled("/function", "handler.py", None, source.encode())
+
+
+def _known(code: bytes) -> load.Entry:
+    entry = load.known(code)
+    assert entry is not None
+    return entry
+
+
+def _load(entry: load.Entry, want_code: bool) -> load.Loaded:
+    """As an instance does it, but for what belongs to a process."""
     path, argv, main = sys.path[:], sys.argv, sys.modules["__main__"]
     try:
-        loaded = load.prepared(dict(_PLAN, want_code=want_code), entry)
+        return load.prepared(dict(_PLAN, want_code=want_code), entry)
     finally:
         sys.path[:], sys.argv, sys.modules["__main__"] = path, argv, main
         sys.modules.pop("handler", None)
-    _serve(loaded, instance.introduction(loaded, 1, _STAMPS))
-    return loaded.code
 
 
-def _serve(loaded: load.Loaded, ready: bytes) -> None:
+def _serve(loaded: load.Loaded) -> None:
     gateway, connection = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         gateway.sendall(_CALLS)
         gateway.shutdown(_socket.SHUT_WR)
-        blocking.serve_connection(connection, loaded.handler, ready)
+        blocking.serve_connection(connection, loaded.handler, serve.introduction(loaded, 1, _STAMPS))
     finally:
         gateway.close()
 

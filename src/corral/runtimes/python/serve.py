@@ -2,8 +2,10 @@
 
 import _socket
 import socket
+from typing import Dict
 
-from . import blocking, looping, threads
+from . import blocking, frames, looping, threads
+from .load import Loaded
 from .styles import Handler
 
 
@@ -16,3 +18,15 @@ def serve(listener_fd: int, handler: Handler, concurrency: int, ready: bytes) ->
     if handler.is_async:
         looping.serve(listener, handler, ready)
     threads.serve(listener, handler, ready)
+
+
+def introduction(loaded: Loaded, concurrency: int, stamps: Dict[str, float]) -> bytes:
+    """READY, and CODE before it where that was asked for."""
+    handler = loaded.handler
+    ready = frames.as_json(
+        frames.READY,
+        {"style": handler.style, "is_async": handler.is_async, "concurrency": concurrency, "stamps": stamps},
+    )
+    if 0 < len(loaded.code) <= frames.PAYLOAD_MAX:
+        return frames.frame(frames.CODE, 0, 0, loaded.code) + ready
+    return ready
