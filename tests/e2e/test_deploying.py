@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from .server import EXAMPLES, Server, wait_for
+from corral.package.bundle import pack
+
+from .server import EXAMPLES, Server, serving, wait_for
 
 GREETER = """
 def main(args):
@@ -223,3 +225,19 @@ def test_function_sees_nothing_of_the_server(shared: Server) -> None:
     seen = shared.call("curious", {"paths": paths}).json()
     assert seen["there"] == []
     assert "CORRAL_BOOT" not in seen["env"]
+
+
+def test_a_thousand_functions_are_deployed_in_bulk(tmp_path: Path) -> None:
+    """The store is large enough then that SQLite wants room beside it, of which an enclosed engine has none."""
+    with serving(tmp_path, "--keeper-uid-count", "3000") as server:
+        source = tmp_path / "app.py"
+        source.write_text("def main(args): return {'seven': 7}")
+        uploaded = server.ask("POST", "/corral/v1/namespaces/many/packages", pack(source), server.bearer)
+        # In no order, so that each request changes the whole table.
+        names = [f"f{number * 7919 % 1250}" for number in range(1250)]
+        rows = [{"name": name, "package": uploaded.json()["package"], "spec": {"initial": 0}} for name in names]
+        for first in range(0, len(rows), 250):
+            body = json.dumps(rows[first : first + 250]).encode()
+            answer = server.ask("POST", "/corral/v1/namespaces/many/functions", body, server.bearer)
+            assert answer.status == 200, answer
+        assert server.call("f1249.many").json() == {"seven": 7}

@@ -42,6 +42,8 @@ def open_database(path: Path, busy_s: float) -> sqlite3.Connection:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        # What a large transaction may have to undo would go to a temporary file, and the engine may write none.
+        connection.execute("PRAGMA temp_store = MEMORY")
         _check(connection, path)
         _migrate(connection, path)
     except sqlite3.Error as exc:
