@@ -1,6 +1,7 @@
 """Each style of function, recognised or declared, gets what its users expect."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +72,29 @@ def test_named_handler_in_a_folder_with_relative_imports(any_version: Zygote) ->
     assert any_version.start(files, handler="src/app:greet").serve().call(b"{}").body == b"hello!"
 
 
+FROM_DOT = "from .words import GREETING\ndef handle(event, context): return GREETING"
+ROOTS: list[tuple[str, dict[str, str]]] = [
+    ("folder", {}),
+    ("package", {"__init__.py": "STARTED = True"}),
+    ("package that is named", {"words.py": "import function\nfrom . import more\nGREETING = more.GREETING"}),
+    ("module of its name", {"function.py": "GREETING = 'hi'", "words.py": "from function import GREETING"}),
+    ("circle", {"words.py": "from . import handler\nGREETING = 'hi' if handler.__package__ else ''"}),
+]
+
+
+@pytest.mark.parametrize("files", [row[1] for row in ROOTS], ids=[row[0] for row in ROOTS])
+def test_root_handler_imports_from_its_own_folder(any_version: Zygote, files: dict[str, str]) -> None:
+    """As the functions of OpenFaaS's templates do."""
+    package = {"handler.py": FROM_DOT, "words.py": "GREETING = 'hi'", "more.py": "GREETING = 'hi'", **files}
+    assert any_version.start(package).serve().call().body == b"hi"
+
+
+def test_root_handler_imports_from_its_own_folder_with_marshalled_code(plain: Zygote, tmp_path: Path) -> None:
+    (tmp_path / "words.py").write_text("GREETING = 'hi'")
+    code = plain.start({"handler.py": FROM_DOT, "words.py": "GREETING = 'old'"}, want_code=True).serve().code
+    assert plain.start_package(tmp_path, code=code).serve().call().body == b"hi"
+
+
 def test_modules_named_like_ours_are_the_functions_own(any_version: Zygote) -> None:
     files = {"handler.py": "import results, load\ndef handler(event): return results.A + load.B"}
     files |= {"results.py": "A = 'a'", "load.py": "B = 'b'"}
@@ -137,6 +161,36 @@ def handle(event, context):
     assert expected.items() <= answer.json().items()
     assert (answer.json()["ct"], answer.json()["has"]) == ("text/x", True)
     assert answer.json()["host"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "expected"),
+    [
+        (b'{"a": 1}', "application/json", {"a": 1}),
+        (b"plain", "text/plain", "plain"),
+        (b"\xff", "image/png", "/w=="),
+        (b"", "", {"q": "1"}),
+    ],
+)
+def test_event_inside_a_result_stands_for_its_body(
+    plain: Zygote, body: bytes, content_type: str, expected: object
+) -> None:
+    gateway = plain.start("def handle(event, context): return {'got': event, 'from': event.headers}").serve()
+    headers = {"content-type": content_type} if content_type else {}
+    answer = gateway.call(body, target="/?q=1", headers=headers).json()
+    assert answer["got"] == expected
+    assert answer["from"] == {"x-request-id": "request-1", **headers}
+
+
+def test_event_as_the_result_is_an_echo(plain: Zygote) -> None:
+    gateway = plain.start("def handle(event, context): return event").serve()
+    answer = gateway.call(b"\xff", headers={"content-type": "image/png"})
+    assert (answer.status, answer.headers["content-type"], answer.body) == (200, "image/png", b"\xff")
+
+
+def test_event_with_broken_json_in_a_result_is_the_callers_fault(plain: Zygote) -> None:
+    gateway = plain.start("def handle(event, context): return {'got': event}").serve()
+    assert gateway.call(b"{oops", headers={"content-type": "application/json"}).status == 400
 
 
 def test_lambda_context(plain: Zygote) -> None:

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 from . import frames, jsontext
+from .request import Event
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -63,6 +64,8 @@ def respond(result: Any, style: str) -> Response:
         return _from_dict(result, style)
     if type(result) is tuple and _is_status_tuple(result):
         return _build(result[1], _pairs(result[2]) if len(result) == 3 else [], result[0])
+    if isinstance(result, Event):
+        return _build(200, [("content-type", result.content_type)] if result.content_type else [], result.body)
     if hasattr(result, "status_code") and hasattr(result, "headers"):
         return _build(result.status_code, _pairs(result.headers), _foreign_body(result))
     return _build(200, [], result)
@@ -262,6 +265,8 @@ def _natural(value: Any) -> Any:
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, Event):
+        return _event(value)
     for test, convert in _CONVERSIONS:
         if hasattr(value, test):
             return convert(value)
@@ -271,6 +276,17 @@ def _natural(value: Any) -> Any:
     if kind == "coroutine":
         raise TypeError("a coroutine was returned, must be awaited in an async function")
     raise TypeError("an object of type %s, must be text, bytes, a number, a list, a dict or a response" % _name(value))
+
+
+def _event(event: Event) -> Any:
+    """A request inside a result stands for its body, as other styles get it: a JSON value, the query or text."""
+    body = event.natural_body()
+    if not isinstance(body, bytes):
+        return body
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError:
+        return body
 
 
 def _dataclass(value: Any) -> Any:
