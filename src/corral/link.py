@@ -6,6 +6,7 @@ other's as a difference against what they have. On the wire: u32 length (big-end
 
 import asyncio
 import contextlib
+import logging
 import struct
 from collections.abc import Callable
 from typing import Generic, TypeVar, cast
@@ -23,6 +24,8 @@ from corral.model import (
     SlotId,
     Style,
 )
+
+log = logging.getLogger("corral.link")
 
 VERSION = 1
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024
@@ -347,9 +350,12 @@ class Link(asyncio.Protocol, Generic[Incoming]):
                 message = self._decoder.decode(bytes(buffer[start + 4 : start + 4 + size]))
                 start += 4 + size
                 self._take(message)
-        except (msgspec.MsgspecError, LinkBroken):
+        except (msgspec.MsgspecError, LinkBroken) as exc:
+            role = "unknown" if self.peer is None else self.peer.role
+            log.warning("link broken", extra={"peer": role, "why": str(exc)})
+            # What it sends from now on is not read: it goes on from a state that we do not share.
+            start = len(buffer)
             self.close()
-            raise
         finally:
             del buffer[:start]
 

@@ -111,7 +111,7 @@ def test_a_new_gateway_is_given_the_instances_of_the_one_before(tmp_path: Path) 
         await deployed(w)
         instance = w.keeper.all(link.Start)[0].instance
         w.gateway.close()
-        await w.gateway.closed.wait()
+        await w.gateway.gone()
         w.gateway = Gateway("g2")
         await w.gateway.connect(w.link)
         assign = await w.gateway.got(link.Assign)
@@ -127,7 +127,7 @@ def test_with_a_new_keeper_the_old_instances_are_gone_and_their_calls_know_why(t
         await deployed(w, min=1)
         instance = w.keeper.all(link.Start)[0].instance
         w.keeper.close()
-        await w.keeper.closed.wait()
+        await w.keeper.gone()
         w.keeper = Keeper("k2")
         await w.keeper.connect(w.link)
         gone = await w.gateway.got(link.Gone)
@@ -151,13 +151,19 @@ def test_an_instance_that_broke_its_connection_and_lives_on_is_ended(tmp_path: P
     "message",
     [link.Exited(InstanceId("i"), ExitCause.CRASHED, ""), link.SlotReady("s", "unix:/tmp/x")],  # type: ignore[arg-type]
 )
-def test_a_gateway_cannot_speak_as_the_keeper(tmp_path: Path, message: link.Message) -> None:
+def test_a_gateway_cannot_speak_as_the_keeper(
+    tmp_path: Path, message: link.Message, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scene(w: World) -> None:
         w.gateway.send(message)
-        async with asyncio.timeout(5):
-            await w.gateway.closed.wait()
+        await w.gateway.gone()
 
     play(tmp_path, scene)
+    said = [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    assert said[0].getMessage() == "link broken"
+    assert vars(said[0])["peer"] == "gateway"
+    assert f"sent {type(message).__name__}, which is not for it to say" in vars(said[0])["why"]
+    assert not [record for record in said if record.name == "asyncio"], "a line, not a traceback"
 
 
 def test_who_has_no_role_is_not_let_in(tmp_path: Path) -> None:
@@ -165,8 +171,7 @@ def test_who_has_no_role_is_not_let_in(tmp_path: Path) -> None:
         stranger = Gateway("x")
         stranger._link._hello = Hello("visitor", "x")
         await stranger.connect(w.link)
-        async with asyncio.timeout(5):
-            await stranger.closed.wait()
+        await stranger.gone()
         assert stranger.all(link.RoutePut) == []
 
     play(tmp_path, scene)

@@ -37,11 +37,11 @@ class End:
     def __init__(self, hello: Hello, types: object, state: Message) -> None:
         self.received: list[Message] = []
         self.answers: dict[type[Message], Callable[[Any], None]] = {}
-        self.closed = asyncio.Event()
+        self._closed = asyncio.Event()
         self._news = asyncio.Event()
         self._state = state
         self._link: Link[Message] = Link(
-            types, hello=hello, opened=self._opened, receive=self._receive, closed=lambda _: self.closed.set()
+            types, hello=hello, opened=self._opened, receive=self._receive, closed=lambda _: self._closed.set()
         )
 
     async def connect(self, path: Path) -> None:
@@ -63,6 +63,11 @@ class End:
 
     def close(self) -> None:
         self._link.close()
+
+    async def gone(self) -> None:
+        """When the link is closed."""
+        async with asyncio.timeout(DEADLINE_S):
+            await self._closed.wait()
 
     def all(self, kind: type[Any]) -> list[Any]:
         return [message for message in self.received if isinstance(message, kind)]
