@@ -3,7 +3,7 @@
 Nothing is parsed before somebody asks: most functions look at the body only."""
 
 import time
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
 from urllib.parse import parse_qsl, unquote
 
 from . import frames, jsontext
@@ -16,11 +16,16 @@ class BadBody(Exception):
 class Headers(Mapping[str, str]):
     """Header fields by name in any case. A field given several times reads as one, joined by commas."""
 
-    def __init__(self, pairs: List["tuple[str, str]"]) -> None:
-        self._values: Dict[str, str] = {}
-        for name, value in pairs:
-            key = name.lower()
-            self._values[key] = "%s, %s" % (self._values[key], value) if key in self._values else value
+    def __init__(self, lines: Iterable[str]) -> None:
+        """As in a HEAD frame: names are in lower case. Empty lines count for nothing."""
+        values: Dict[str, str] = {}
+        self._values = values
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if name in values:
+                values[name] += ", " + value.strip()
+            elif colon:
+                values[name] = value.strip()
 
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()]
@@ -102,8 +107,7 @@ class Event:
     @property
     def headers(self) -> Headers:
         if self._headers is None:
-            pairs = [line.partition(":")[::2] for line in self._head.split("\r\n")[1:] if line]
-            self._headers = Headers([(name, value.strip()) for name, value in pairs])
+            self._headers = Headers(self._head.split("\r\n")[1:])
         return self._headers
 
     @property
