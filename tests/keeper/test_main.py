@@ -33,6 +33,7 @@ from corral.link import (
     ZygoteUp,
 )
 from corral.model import ExitCause, FunctionKey, FunctionSpec, InstanceId, Revision, RevisionId, SlotId
+from corral.sandbox.processes import children
 
 DEADLINE_S = 20.0
 ECHO = "def main(args):\n    return args\n"
@@ -187,7 +188,8 @@ def test_a_used_slot_is_replaced_and_its_instance_measured(isolation: str) -> No
         made.start("one", made.revision("f", WAITER), slot)
         await made.first(SlotReady, 4)
         used = await made.first(Used)
-        assert used.instances["one"][1] > 0
+        assert list(used.instances) == ["one"]
+        assert used.instances[InstanceId("one")][1] > 0
         assert made.all(Started) == [], "the engine knows where it is"
         made.send(Stop(instance=InstanceId("one"), cause=ExitCause.STOPPED))
         assert (await made.first(Exited)).cause is ExitCause.STOPPED
@@ -313,6 +315,22 @@ def test_a_killed_keeper_leaves_nothing_once_its_successor_is_there(isolation: s
         await made.until(lambda: not [pid for pid in pids if _is_alive(pid)])
         ready = {slot.address for slot in [await made.first(SlotReady, number) for number in (1, 2, 3)]}
         assert {f"unix:{path}" for path in (made.run / "i").iterdir()} == ready
+
+    play(isolation, scene)
+
+
+def test_what_waits_in_slots_ends_with_a_killed_keeper(isolation: str) -> None:
+    async def scene(made: Engine) -> None:
+        zygote = (await made.first(ZygoteUp)).pid
+        await made.first(SlotReady, 3)
+        waiting = await made.until(lambda: pids if len(pids := children(zygote)) == 3 else None)
+        assert made.process is not None
+        made.process.kill()
+        await asyncio.to_thread(made.process.wait)
+        await made.until(lambda: not [pid for pid in [zygote, *waiting] if _is_alive(pid)])
+        made.heard.clear()
+        made.start_keeper()  # for `engine`, which ends one
+        await made.first(Inventory)
 
     play(isolation, scene)
 

@@ -110,7 +110,8 @@ class Keeper:
             if self._running:
                 # Elsewhere: two files for each instance would hold up a start by milliseconds.
                 used = await asyncio.to_thread(self._sandbox.usage)
-                self._send(Used(instances=used))
+                if used:
+                    self._send(Used(instances=used))
 
     # -- the engine -------------------------------------------------------------------------------------------
 

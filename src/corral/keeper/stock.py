@@ -12,7 +12,7 @@ from corral.model import SlotId
 from corral.ports import Sandbox
 
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.1, 5.0
-QUIET_S = 0.006
+QUIET_S = 0.004
 """After a start, while it still needs the processors: a slot costs as much as the start itself."""
 
 log = logging.getLogger("corral.keeper")

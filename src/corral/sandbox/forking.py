@@ -353,11 +353,12 @@ class ForkingSandbox:
     async def _remove_groups(self) -> None:
         loop = asyncio.get_running_loop()
         while self._leaving:
+            # Asked at once it would refuse.
+            await asyncio.sleep(REMOVE_AGAIN_S)
             groups, self._leaving = self._leaving, []
             for start in range(0, len(groups), REMOVE_AT_ONCE):
                 some = groups[start : start + REMOVE_AT_ONCE]
                 self._leaving += await loop.run_in_executor(self._thread, _remove, some)
-            await asyncio.sleep(REMOVE_AGAIN_S)
 
     def _sweep_soon(self) -> None:
         if self._sweep is None and not self._is_closing:
@@ -396,6 +397,10 @@ class ForkingSandbox:
     def _of(self, zygote: Zygote | None, runtime: str) -> list[Running]:
         found = self._running.values()
         return [it for it in found if it.zygote is zygote and it.launch.revision.spec.runtime == runtime]
+
+    def zygote_pids(self) -> dict[str, int]:
+        """Runtime -> pid, of the zygotes that are up."""
+        return {runtime: zygote.pid for runtime, zygote in self._zygotes.items() if zygote.is_up}
 
     def is_up(self, zygote: Zygote, version: str) -> None:
         self.runtimes[zygote.runtime] = version

@@ -16,7 +16,7 @@ import msgspec
 from corral.errors import SandboxFailed
 from corral.model import InstanceId, SlotId
 
-UP_MAX_S = 10.0
+UP_MAX_S = 30.0
 """A zygote that has not said `up` by then is ended; it takes 30 ms."""
 PACKET_MAX = 64 * 1024
 QUEUE_BYTES = 8 * 1024 * 1024
@@ -58,6 +58,7 @@ class Zygote:
         """Starts it. Raises SandboxFailed."""
         self.runtime = runtime
         self.is_running = True
+        self.is_up = False
         self.ended = asyncio.Event()
         self.started_at = time.monotonic()
         self._nursery = nursery
@@ -140,6 +141,7 @@ class Zygote:
         match packet:
             case {"op": "up", "version": version}:
                 self._late.cancel()
+                self.is_up = True
                 self._nursery.is_up(self, version)
             case {"op": "started", "slot": slot, "pid": pid}:
                 self._nursery.was_parked(slot, pid, fds[0])
