@@ -1,8 +1,9 @@
 """What the keeper orders: packets of JSON with descriptors, to the zygote or to a child that was parked."""
 
-import json
 import socket
 from typing import Any, Dict, NamedTuple, Optional
+
+from . import jsontext
 
 PACKET_MAX = 512 * 1024
 """An environment of 65,536 characters fits, however they are encoded."""
@@ -23,5 +24,5 @@ def receive(keeper: socket.socket) -> Optional[Order]:
         return None
     if not packet:
         return None
-    message = json.loads(packet)
+    message = jsontext.read(packet)
     return Order(message, {name: fds[place] for place, name in enumerate(message["fds"])})

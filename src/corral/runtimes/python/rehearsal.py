@@ -5,11 +5,13 @@ What it writes here all children share; what it would write in a child is a page
 Seen with Python 3.11: 0.5 MiB less in each idle instance, and a third less time from load to first answer."""
 
 import _socket
+import os
+import socket
 import struct
 import sys
 from typing import Any, Dict
 
-from . import blocking, frames, load, serve
+from . import blocking, frames, load, orders, serve
 
 ROUNDS = 20
 """More calls than any interpreter wants before it rewrites a function, or gives up a rewriting that did not fit."""
@@ -21,6 +23,7 @@ _SOURCES = (
     "def lambda_handler(event, context): return {'statusCode': 200, 'headers': {'a': 'b'}, 'body': '{}'}",
 )
 _PLAN: Dict[str, Any] = {"package": "/function", "function": "rehearsal", "namespace": "default", "memory_mib": 256}
+_ORDER = b'{"op": "start", "fds": ["log"], "plan": {}}'
 _STAMPS = {"received": 1.5, "forked": 2.25}
 
 
@@ -31,12 +34,23 @@ def rehearse() -> None:
             loaded = _load(_compiled(source), want_code=True)
             _serve(loaded)
             _serve(_load(_known(loaded.code), want_code=False))
+            _receive()
 
 
 def warm_up() -> None:
     """In a child that waits: what the start of its function will write to is copied now, so that nobody waits for it
     then: 0.6 ms less from order to answer, for 0.2 ms more of CPU."""
+    _receive()
     _serve(_load(_compiled(_SOURCES[0]), want_code=False))
+
+
+def _receive() -> None:
+    keeper, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with keeper, child:
+        socket.send_fds(keeper, [_ORDER], [keeper.fileno()])
+        order = orders.receive(child)
+        assert order is not None
+        os.close(order.fds["log"])
 
 
 def _compiled(source: str) -> load.Entry:
