@@ -377,6 +377,29 @@ def test_cold_start_is_counted_once_with_its_parts(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_an_instance_is_a_cold_start_only_when_a_call_waited_for_it(tmp_path: Path) -> None:
+    counted = 'corral_cold_starts_total{namespace="default",function="echo"}'
+
+    async def scene(s: Stage) -> None:
+        revision = s.deploy()
+        await s.instance(revision, echo)
+        await s.engine.hear(link.Ready)
+        assert (await s.get()).status == 200
+        assert f"{counted} 0\n" in (await s.get("/metrics")).body.decode(), "it was there before the call"
+
+    async def after_a_back_off(s: Stage) -> None:
+        revision = s.deploy()
+        async with asyncio.TaskGroup() as group:
+            call = group.create_task(s.get())
+            await s.engine.hear(link.Want)
+            await s.instance(revision, echo)
+        assert call.result().status == 200
+        assert f"{counted} 1\n" in (await s.get("/metrics")).body.decode(), "no stamp says so, but the call does"
+
+    play(tmp_path, scene)
+    play(tmp_path, after_a_back_off)
+
+
 def test_slow_and_left_calls_leave_no_slot_behind(tmp_path: Path) -> None:
     """Clients that leave in every state of a call: the pool is empty at the end."""
 

@@ -176,7 +176,8 @@ class Lane:
 
     def ready(self, instance: Instance, message: Ready) -> None:
         stamps = message.stamps
-        if instance.fresh:
+        # Not those that a deployment or `min` asked for. After a back-off the engine no longer knows which call waited.
+        if instance.fresh and ("waited" in stamps or instance.connection.in_flight):
             self.stats.started({name: stamps[name] for name in STAMPS if name in stamps})
         self.tell(message)
         if message.concurrency != self._limits.concurrency:

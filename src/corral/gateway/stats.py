@@ -52,7 +52,9 @@ class Stats:
         self.latency = metrics.histograms(
             "corral_call_duration_seconds", "From a call's head to its last byte.", LATENCY_S, *of
         )
-        self.starts = metrics.counters("corral_cold_starts_total", "Fresh instances that became ready.", *of)
+        self.starts = metrics.counters(
+            "corral_cold_starts_total", "Instances that became ready and were started because a call waited.", *of
+        )
         self.cold = metrics.histograms(
             "corral_cold_start_seconds",
             "Cold starts, whole and by part: until decided, received, forked, dressed, loaded, ready.",
