@@ -279,8 +279,10 @@ def test_many_are_deployed_all_or_none(tmp_path: Path) -> None:
         assert answer.status == 422
         assert answer.json["error"]["message"] == "functions.broken: SyntaxError: f.py line 3"
         assert (await w.get("/functions")).json["functions"] == []
+        good[4]["spec"] = {"initial": 0}
         answer = await w.ask("POST", path, json.dumps({"functions": good}).encode())
         assert answer.status == 200
+        assert [each.get("load_s", 0) > 0 for each in answer.json["functions"]] == [True] * 4 + [False]
         assert [each["name"] for each in answer.json["functions"]] == ["f0", "f1", "f2", "f3", "f4"]
 
     play(tmp_path, scene)

@@ -45,6 +45,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     spec: FunctionSpec
 
 
+class Deployed(msgspec.Struct, frozen=True, kw_only=True):
+    """One function as it serves now."""
+
+    revision: Revision
+    load_s: float | None
+    """From the first start until enough instances had loaded the code; None: it was not loaded."""
+
+
 class Catalog:
     """Deployed functions by key. `run` writes down what is learned later; it ends only by cancellation."""
 
@@ -87,7 +95,7 @@ class Catalog:
 
     # -- deploying ------------------------------------------------------------------------------------------
 
-    async def deploy(self, namespace: str, asked: Sequence[Asked], timeout_s: float = VERIFY_S) -> Sequence[Revision]:
+    async def deploy(self, namespace: str, asked: Sequence[Asked], timeout_s: float = VERIFY_S) -> Sequence[Deployed]:
         """All or none: the new revisions, serving and on disk. Raises Invalid with every mistake; LoadFailed when
         code does not load; Conflict when a later deployment or a deletion overtook it."""
         self._check(namespace, asked)
@@ -95,8 +103,9 @@ class Catalog:
         numbers = await self._numbers(keys)
         revisions = self._revisions(namespace, asked, numbers)
         try:
-            await self._verify(revisions, timeout_s)
-            return await self._commit(revisions)
+            load_s = await self._verify(revisions, timeout_s)
+            serving = await self._commit(revisions)
+            return [Deployed(revision=each, load_s=load_s.get(each.id)) for each in serving]
         finally:
             for revision in revisions:
                 self._give_up(revision)
@@ -160,15 +169,18 @@ class Catalog:
             revisions.append(revision)
         return revisions
 
-    async def _verify(self, revisions: Sequence[Revision], timeout_s: float) -> None:
-        """Raises one fault that says what is wrong with each."""
+    async def _verify(self, revisions: Sequence[Revision], timeout_s: float) -> Mapping[RevisionId, float]:
+        """Seconds that each took to load; raises one fault that says what is wrong with each."""
+        load_s: dict[RevisionId, float] = {}
         faults: list[tuple[Revision, CorralError]] = []
         at_once = asyncio.Semaphore(VERIFIED_AT_ONCE)
 
         async def verify(revision: Revision) -> None:
             async with at_once:
+                begun = self._clock.monotonic()
                 try:
                     await self._load(revision, timeout_s)
+                    load_s[revision.id] = self._clock.monotonic() - begun
                 except CorralError as fault:
                     faults.append((revision, fault))
 
@@ -178,6 +190,7 @@ class Catalog:
                     group.create_task(verify(revision), name=f"verify {revision.id}")
         if faults:
             raise _together(faults, len(revisions))
+        return load_s
 
     async def _load(self, revision: Revision, timeout_s: float) -> None:
         verification = self._fleet.prepare(revision)

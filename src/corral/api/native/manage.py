@@ -148,18 +148,14 @@ class _Api:
         namespace, name = self._namespace(request), str(request.path_params["name"])
         wanted = shapes.read_function(shapes.read_json(await _body(request)), check_name("name", name))
         existed = any(each.name == name for each in self._catalog.functions(namespace))
-        begun = self._parts.monotonic()
-        [revision] = await self._catalog.deploy(namespace, [_asked(wanted)], _timeout_s(request))
-        view = views.listed(revision, self._fleet)
-        if revision.spec.initial:
-            view["load_s"] = round(self._parts.monotonic() - begun, 4)
-        return _json(view, 200 if existed else 201)
+        [deployed] = await self._catalog.deploy(namespace, [_asked(wanted)], _timeout_s(request))
+        return _json(views.deployed(deployed, self._fleet), 200 if existed else 201)
 
     async def deploy_many(self, request: Request) -> Response:
         namespace = self._namespace(request)
         wanted = shapes.read_functions(shapes.read_json(await _body(request)))
-        revisions = await self._catalog.deploy(namespace, [_asked(each) for each in wanted], _timeout_s(request))
-        return _json({"functions": [views.listed(each, self._fleet) for each in revisions]})
+        deployed = await self._catalog.deploy(namespace, [_asked(each) for each in wanted], _timeout_s(request))
+        return _json({"functions": [views.deployed(each, self._fleet) for each in deployed]})
 
     async def delete(self, request: Request) -> Response:
         await self._catalog.delete(self._namespace(request), request.path_params["name"])

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from corral.api.native.shapes import function_view
-from corral.engine.catalog import Catalog
+from corral.engine.catalog import Catalog, Deployed
 from corral.engine.fleet import Fleet
 from corral.model import Revision
 from corral.ports import StoredToken
@@ -13,6 +13,12 @@ from corral.ports import StoredToken
 
 def listed(revision: Revision, fleet: Fleet) -> dict[str, Any]:
     return function_view(revision, len(fleet.instances(revision.id)))
+
+
+def deployed(deployed: Deployed, fleet: Fleet) -> dict[str, Any]:
+    """Without `load_s` when the code was not loaded."""
+    view = listed(deployed.revision, fleet)
+    return view if deployed.load_s is None else view | {"load_s": round(deployed.load_s, 4)}
 
 
 def described(revision: Revision, fleet: Fleet, now: float) -> dict[str, Any]:
