@@ -96,6 +96,7 @@ BAD = [
     ("object()", "BadResult", "type object"),
     ("{'x': open}", "BadResult", "type builtin"),
     ("float('nan')", "BadResult", "JSON"),
+    ("(lambda found: found.append(found) or found)([])", "BadResult", "Circular reference"),
     ("{'statusCode': 99}", "BadResult", "between 200 and 599"),
     ("{'statusCode': 'teapot'}", "BadResult", "'teapot'"),
     ("{'statusCode': 200, 'headers': {'X': 'a\\r\\nY: b'}}", "BadResult", "line break"),
