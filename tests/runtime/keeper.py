@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -293,6 +294,12 @@ class Instance:
             while True:
                 self.logged += os.read(self.log_fd, 65_536)
         return self.logged.decode()
+
+    def wait_log(self, text: str) -> None:
+        """Until something is written, which must be `text`."""
+        before = len(self.logged)
+        select.select([self.log_fd], [], [], DEADLINE_S)
+        assert self.log()[before:] == text
 
     def wait_exited(self) -> int:
         return self._zygote.wait_exited(self)

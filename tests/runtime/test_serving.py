@@ -62,6 +62,57 @@ def test_acknowledged_before_the_function_begins(plain: Zygote) -> None:
         gateway.next(call)
 
 
+# An answer that nobody reads fills the socket; the next call may not begin before its ACK is in there too.
+FULL = """
+import asyncio, os
+async def handle(event, context):
+    if event.path == "/big":
+        os.write(1, b"big\\n")
+        return b"x" * 262_000
+    if event.path == "/wait":
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            os.write(1, b"cancelled\\n")
+    os.write(1, b"begun\\n")
+    os._exit(1)
+"""
+
+
+def test_not_begun_while_its_acknowledgement_waits_for_a_slow_gateway(any_version: Zygote) -> None:
+    instance = any_version.start(FULL)
+    gateway = instance.serve()
+    waiting = gateway.begin(target="/wait")
+    assert gateway.next(waiting).kind == ACK
+    gateway.begin(target="/big")
+    instance.wait_log("big\n")
+    call = gateway.begin()
+    # Behind that call on the same connection, so what it prints says that the call was seen.
+    gateway.send(CANCEL, 0, waiting)
+    instance.wait_log("cancelled\n")
+    assert gateway.next(call).kind == ACK
+    with pytest.raises((EOFError, ConnectionResetError)):
+        gateway.next(call)
+    assert instance.log().endswith("cancelled\nbegun\n")
+
+
+def test_call_cancelled_while_its_acknowledgement_waits_never_begins(plain: Zygote) -> None:
+    instance = plain.start(FULL)
+    gateway = instance.serve()
+    waiting = gateway.begin(target="/wait")
+    assert gateway.next(waiting).kind == ACK
+    big = gateway.begin(target="/big")
+    instance.wait_log("big\n")
+    call = gateway.begin()
+    gateway.send(CANCEL, 0, call)
+    gateway.send(CANCEL, 0, waiting)
+    instance.wait_log("cancelled\n")
+    kinds = [gateway.next(call).kind for _ in range(2)]
+    assert kinds == [ACK, END]
+    assert len(gateway.finish(big).body) == 262_000
+    assert "begun" not in instance.log()
+
+
 def test_serial_instance_acknowledges_by_taking_the_call_out_of_its_socket(plain: Zygote) -> None:
     gateway = plain.start(DIE).serve()
     call = gateway.begin(b"{}")

@@ -120,6 +120,8 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._decoder = frames.Decoder()
         self._calls: Dict[int, Call] = {}
+        self._acknowledged: Dict[int, Call] = {}
+        """Those whose function may be called as soon as their ACK is in the socket."""
         self._transport: Optional[asyncio.Transport] = None
         self.closed: "asyncio.Future[None]" = asyncio.get_running_loop().create_future()
         """Done when the connection is lost; raises Broken when the gateway broke the protocol."""
@@ -127,6 +129,11 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        # `resume_writing` is to follow when not a byte waits any more.
+        transport.set_write_buffer_limits(high=0)
+
+    def resume_writing(self) -> None:
+        self._begin_acknowledged()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self.is_lost = True
@@ -137,6 +144,7 @@ class Connection(asyncio.Protocol):
         """After the loss: how many calls still run."""
         running = [call for call in self._calls.values() if call.task is not None]
         self._calls.clear()
+        self._acknowledged.clear()
         for call in running:
             call.wake()
         return len(running)
@@ -159,8 +167,19 @@ class Connection(asyncio.Protocol):
                 self.closed.set_exception(exc)
             return
         if replies:
-            # One write for all acknowledgements; the tasks begin after it.
-            self.write(b"".join(replies))
+            self.write(b"".join(replies))  # one for all acknowledgements
+        if self._acknowledged:
+            self._begin_acknowledged()
+
+    def _begin_acknowledged(self) -> None:
+        """What waits in the transport's own buffer ends with this process, and the gateway would give a call whose ACK
+        it never got to another instance. So nothing begins before the kernel has its ACK."""
+        transport = self._transport
+        if transport is None or transport.get_write_buffer_size() or transport.is_closing():
+            return
+        calls, self._acknowledged = self._acknowledged, {}
+        for call in calls.values():
+            self._server.begin(call)
 
     def _take(self, kind: int, flags: int, number: int, payload: bytes, replies: List[bytes]) -> None:
         call = self._calls.get(number)
@@ -189,13 +208,14 @@ class Connection(asyncio.Protocol):
     def _begin(self, call: Call, replies: List[bytes]) -> None:
         call.close_body()
         replies.append(frames.ack(call.number))
-        self._server.begin(call)
+        self._acknowledged[call.number] = call
 
     def _cancel(self, call: Call, replies: List[bytes]) -> None:
         if call.task is not None:
             call.task.cancel()
             return
         del self._calls[call.number]
+        self._acknowledged.pop(call.number, None)
         replies.append(frames.failure(call.number, respond.Cancelled("cancelled before it began")))
 
 
