@@ -120,6 +120,21 @@ class Packages(Protocol):
         ...
 
     def has(self, namespace: str, package: str) -> bool: ...
+    def hold(self, namespace: str, package: str) -> None:
+        """One more refers to it."""
+        ...
+
+    def drop(self, namespace: str, package: str) -> None:
+        """One of those that `hold` told of refers to it no more."""
+        ...
+
+    def deployed(self, namespace: str, package: str) -> None:
+        """What it was uploaded for was done: from now on it stays only while it is held."""
+        ...
+
+    async def clear(self) -> bool:
+        """Remove what was dropped by its last holder, unless it waits for its deployment. False: not now, ask later."""
+        ...
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):

@@ -346,6 +346,51 @@ def test_a_thousand_functions_are_deployed_at_once_and_loaded_again(tmp_path: Pa
     play(tmp_path, after_a_restart)
 
 
+def test_a_superseded_package_is_removed_when_no_function_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "LEARNED_EVERY_S", 0.01)
+
+    async def scene(w: World) -> None:
+        shared, alone, last = [await w.upload(code(tmp_path, f"x = {number}")) for number in range(3)]
+        packages = tmp_path / "packages/default"
+        await w.put("neighbour", shared)
+        for package in (shared, alone, last):
+            await w.put("hello", package)
+        await w.until(lambda: {path.name for path in packages.iterdir()} == {shared, last})
+        w.keeper.answers.pop(link.Stop)
+        for name in ("hello", "neighbour"):
+            await w.ask("DELETE", f"/namespaces/default/functions/{name}")
+        stops = [
+            await w.keeper.got(link.Stop, number, lambda stop: stop.cause is ExitCause.REMOVED) for number in (3, 4)
+        ]
+        assert {path.name for path in packages.iterdir()} == {shared, last}, "its instance may still read it"
+        for stop in stops:
+            w.keeper.exit(stop.instance, stop.cause)
+        await w.until(lambda: not list(packages.iterdir()))
+
+    play(tmp_path, scene)
+
+
+def test_what_could_not_be_deployed_can_be_tried_again_without_an_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "LEARNED_EVERY_S", 0.01)
+
+    async def scene(w: World) -> None:
+        package = await w.upload(code(tmp_path))
+        load_fails(w)
+        assert (await w.put("hello", package)).status == 422
+        await w.until(lambda: len(w.keeper.all(link.Stop)) > 0)
+        removed = await w.upload(code(tmp_path, "x = 2"))
+        await w.put("other", removed, initial=0)
+        await w.ask("DELETE", "/namespaces/default/functions/other")
+        await w.until(lambda: [path.name for path in (tmp_path / "packages/default").iterdir()] == [package])
+        assert (await w.put("hello", package, initial=0)).status == 201
+
+    play(tmp_path, scene)
+
+
 def test_uploads_nobody_deployed_are_gone_after_a_restart(tmp_path: Path) -> None:
     kept, gone = [], []
 

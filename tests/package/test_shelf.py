@@ -56,3 +56,47 @@ def test_sweeping_removes_what_nobody_refers_to(tmp_path: Path) -> None:
     assert not shelf.has("default", gone)
     assert not shelf.has("other", elsewhere)
     assert [path.name for path in (tmp_path / "packages/default").iterdir()] == [kept]
+
+
+def test_a_package_goes_with_its_last_holder(tmp_path: Path) -> None:
+    shelf = shelf_in(tmp_path)
+    package = asyncio.run(shelf.add("default", archive_of(tmp_path, "x = 1")))
+    asyncio.run(shelf.add("other", archive_of(tmp_path, "x = 1")))
+    for _ in range(2):
+        shelf.hold("default", package)
+        shelf.deployed("default", package)
+    for still_there in (True, False):
+        shelf.drop("default", package)
+        assert asyncio.run(shelf.clear())
+        assert shelf.has("default", package) is still_there
+    assert shelf.has("other", package)
+    assert list((tmp_path / "packages/default").iterdir()) == []
+
+
+def test_a_package_uploaded_again_stays_for_its_deployment(tmp_path: Path) -> None:
+    shelf, archive = shelf_in(tmp_path), archive_of(tmp_path, "x = 1")
+    package = asyncio.run(shelf.add("default", archive))
+    shelf.hold("default", package)
+    shelf.deployed("default", package)
+    asyncio.run(shelf.add("default", archive))
+    shelf.drop("default", package)
+    asyncio.run(shelf.clear())
+    assert shelf.has("default", package)
+
+
+def test_nothing_is_removed_while_an_upload_is_under_way(tmp_path: Path) -> None:
+    async def run() -> None:
+        shelf, archive = shelf_in(tmp_path), archive_of(tmp_path, "x = 1")
+        package = await shelf.add("default", archive)
+        shelf.hold("default", package)
+        shelf.deployed("default", package)
+        shelf.drop("default", package)
+        async with asyncio.TaskGroup() as group:
+            again = group.create_task(shelf.add("default", archive))
+            await asyncio.sleep(0)  # it has begun
+            assert not await shelf.clear()
+        assert again.result() == package
+        assert await shelf.clear()
+        assert shelf.has("default", package)
+
+    asyncio.run(run())

@@ -5,7 +5,7 @@ import asyncio
 import logging
 import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 
 import msgspec
 
@@ -67,7 +67,7 @@ class Catalog:
         self._locks: weakref.WeakValueDictionary[FunctionKey, asyncio.Lock] = weakref.WeakValueDictionary()
         self._learned: dict[RevisionId, tuple[Revision, bytes | None]] = {}
         """What loading has shown and is not on disk yet: the revision with it, and its marshalled entry module."""
-        self._has_learned = asyncio.Event()
+        self._has_work = asyncio.Event()
         fleet.loaded = self._loaded
         fleet.emptied = self._emptied
 
@@ -76,6 +76,7 @@ class Catalog:
         for stored in functions:
             self._functions[stored.revision.key] = stored
             self._uid_by_revision[stored.revision.id] = stored.revision.uid
+            self._packages.hold(stored.revision.namespace, stored.revision.package)
         self._uids.claim(stored.revision.uid for stored in functions)
         self._fleet.restore(stored.revision for stored in functions)
 
@@ -99,9 +100,9 @@ class Catalog:
         """All or none: the new revisions, serving and on disk. Raises Invalid with every mistake; LoadFailed when
         code does not load; Conflict when a later deployment or a deletion overtook it."""
         self._check(namespace, asked)
-        keys = [function_key(namespace, each.name) for each in asked]
-        numbers = await self._numbers(keys)
-        revisions = self._revisions(namespace, asked, numbers)
+        with self._held(namespace, asked):
+            numbers = await self._numbers([function_key(namespace, each.name) for each in asked])
+            revisions = self._revisions(namespace, asked, numbers)
         try:
             load_s = await self._verify(revisions, timeout_s)
             serving = await self._commit(revisions)
@@ -109,6 +110,17 @@ class Catalog:
         finally:
             for revision in revisions:
                 self._give_up(revision)
+
+    @contextmanager
+    def _held(self, namespace: str, asked: Sequence[Asked]) -> Iterator[None]:
+        """The packages that were found stay at least so long."""
+        for each in asked:
+            self._packages.hold(namespace, each.package)
+        try:
+            yield
+        finally:
+            for each in asked:
+                self._drop_package(namespace, each.package)
 
     def _check(self, namespace: str, asked: Sequence[Asked]) -> None:
         problems = list(_name_problems("namespace", namespace))
@@ -166,6 +178,7 @@ class Catalog:
                 created_at=self._clock.wall(),
             )
             self._uid_by_revision[revision.id] = uid
+            self._packages.hold(namespace, each.package)
             revisions.append(revision)
         return revisions
 
@@ -214,6 +227,7 @@ class Catalog:
             await self._store.put_functions(stored)
             for each in stored:
                 self._functions[each.revision.key] = each
+                self._packages.deployed(each.revision.namespace, each.revision.package)
                 self._fleet.serve(each.revision)
                 log.info("function deployed", extra={"revision": each.revision.id, "package": each.revision.package})
         return [each.revision for each in stored]
@@ -266,24 +280,32 @@ class Catalog:
             return
         _, earlier = self._learned.get(revision.id, (None, None))
         self._learned[revision.id] = (revision, code or earlier)
-        self._has_learned.set()
+        self._has_work.set()
 
     def _emptied(self, revision: Revision) -> None:
-        """No instance of it is left and none will come: its user is free again."""
+        """No instance of it is left and none will come: its user is free again, its package may be of no use."""
         uid = self._uid_by_revision.pop(revision.id, None)
         if uid is not None:
             self._uids.give_back(uid)
+            self._drop_package(revision.namespace, revision.package)
         self._codes.forget(revision.id)
 
+    def _drop_package(self, namespace: str, package: str) -> None:
+        self._packages.drop(namespace, package)
+        self._has_work.set()
+
     async def run(self) -> None:
-        """Write down what loading has shown, behind the calls. A crash loses only what the next start shows again."""
+        """Write down what loading has shown, and remove packages of no use, behind the calls. A crash loses only what
+        the next start shows again, and the next engine removes what this one did not."""
         while True:
-            await self._has_learned.wait()
-            self._has_learned.clear()
+            await self._has_work.wait()
+            self._has_work.clear()
             learned, self._learned = self._learned, {}
             with suppress(StoreFailed):
                 await self._keep_styles([revision for revision, _ in learned.values()])
             await self._keep_codes({revision: code for revision, (_, code) in learned.items() if code is not None})
+            if not await self._packages.clear():
+                self._has_work.set()
             await asyncio.sleep(LEARNED_EVERY_S)
 
     async def _keep_styles(self, revisions: Sequence[Revision]) -> None:

@@ -1,9 +1,11 @@
 """Where uploaded packages stand: DATA/packages/NAMESPACE/<sha256>, each unpacked once and never changed."""
 
 import asyncio
+import contextlib
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,13 +19,52 @@ class Shelf:
 
     def __init__(self, folder: Path, limits: Limits) -> None:
         self._folder, self._limits = folder, limits
+        self._holds: Counter[Path] = Counter()
+        self._awaited: set[Path] = set()
+        """Uploaded and not deployed with success since: whoever uploaded them may try again."""
+        self._left: set[Path] = set()
+        """Those whose last holder went."""
+        self._adding = 0
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
 
     async def add(self, namespace: str, archive: Path) -> str:
-        return await asyncio.to_thread(self._add, namespace, archive)
+        self._adding += 1
+        try:
+            package = await asyncio.to_thread(self._add, namespace, archive)
+            self._awaited.add(self._folder / namespace / package)
+        finally:
+            self._adding -= 1
+        return package
 
     def has(self, namespace: str, package: str) -> bool:
         return SHA256.match(package) is not None and (self._folder / namespace / package).is_dir()
+
+    def hold(self, namespace: str, package: str) -> None:
+        self._holds[self._folder / namespace / package] += 1
+
+    def deployed(self, namespace: str, package: str) -> None:
+        self._awaited.discard(self._folder / namespace / package)
+
+    def drop(self, namespace: str, package: str) -> None:
+        place = self._folder / namespace / package
+        self._holds[place] -= 1
+        if self._holds[place] == 0:
+            del self._holds[place]
+            self._left.add(place)
+
+    async def clear(self) -> bool:
+        # An upload under way may find its contents here already, and count on them.
+        if self._adding:
+            return False
+        left = [place for place in self._left if place not in self._holds and place not in self._awaited]
+        self._left.clear()
+        aside = []
+        for place in left:
+            with contextlib.suppress(OSError):  # then it goes at the next start
+                # At once, so that an upload of the same contents never finds half of them.
+                aside.append(place.rename(place.with_name(f".gone-{place.name}")))
+        await asyncio.to_thread(_remove, aside)
+        return True
 
     def sweep(self, referenced: Iterable[tuple[str, str]]) -> int:
         """Remove every package but the `referenced` (namespace, sha256), and what an earlier engine left half done;
@@ -55,3 +96,8 @@ class Shelf:
                 raise
         sync_folder(place.parent)
         sync_folder(self._folder)
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
