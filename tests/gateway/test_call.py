@@ -779,6 +779,87 @@ def test_other_calls_of_an_overrun_instance_get_their_grace(tmp_path: Path, monk
     play(tmp_path, scene)
 
 
+def test_call_that_ends_when_cancelled_at_its_deadline_leaves_its_neighbours_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corral.gateway.instance.GRACE_S", 0.02)
+
+    async def scene(s: Stage) -> None:
+        instance = await s.instance(s.deploy(timeout_s=0.3, concurrency=10))
+        slow = asyncio.ensure_future(s.get("/function/echo/slow"))
+        (await instance.call()).ack()
+        await asyncio.sleep(0.15)
+        other = asyncio.ensure_future(s.get("/function/echo/other"))
+        (await instance.call(2)).ack()
+        await instance.calls[0].until(lambda call: call.cancelled)
+        instance.calls[0].raises("Cancelled: cancelled")
+        assert (await slow).status == 504
+        await asyncio.sleep(0.05)
+        assert s.engine.all(link.Released) == []
+        instance.calls[1].answer(b"whole")
+        assert (await other).body == b"whole"
+        assert (await s.engine.hear(link.Released)).instance == instance.id
+        assert s.engine.all(link.Overrun) == []
+        await s.settled()
+
+    play(tmp_path, scene)
+
+
+def test_call_alone_may_end_when_cancelled_at_its_deadline(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        instance = await s.instance(s.deploy(timeout_s=0.1, concurrency=10))
+        asked = asyncio.ensure_future(s.get())
+        (await instance.call()).ack()
+        assert (await asked).status == 504
+        instance.calls[0].raises("Cancelled: cancelled")
+        assert (await s.engine.hear(link.Released)).instance == instance.id
+        assert s.engine.all(link.Overrun) == []
+
+    play(tmp_path, scene)
+
+
+def test_call_alone_that_does_not_end_when_cancelled_is_killed_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corral.gateway.instance.CANCEL_S", 0.02)
+
+    async def scene(s: Stage) -> None:
+        instance = await s.instance(s.deploy(timeout_s=0.1, concurrency=10))
+        asked = asyncio.ensure_future(s.get())
+        (await instance.call()).ack()
+        assert (await asked).status == 504
+        assert (await s.engine.hear(link.Overrun)).instance == instance.id
+        await s.settled()
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("concurrency", [1, 10])
+def test_slow_sender_whose_deadline_passes_does_not_end_an_instance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    monkeypatch.setattr("corral.gateway.instance.GRACE_S", 0.02)
+
+    async def scene(s: Stage) -> None:
+        instance = await s.instance(s.deploy(timeout_s=0.2, concurrency=concurrency))
+        slow = await s.client()
+        slow.send(b"POST /function/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n" + b"x" * 90_000)
+        answer = await slow.response()
+        assert (answer.status, answer.error["code"]) == (408, "body_timeout")
+        assert answer.error["message"] == "the request's body was not whole within the function's timeout of 0.2 s"
+        (cancelled,) = instance.calls
+        await cancelled.until(lambda call: call.cancelled)
+        cancelled.raises("Cancelled: cancelled before it began")
+        asked = asyncio.ensure_future(s.get())
+        await asyncio.sleep(0.05)
+        (await instance.call(2)).answer()
+        assert (await asked).status == 200
+        assert s.engine.all(link.Overrun) == []
+        await s.settled()
+
+    play(tmp_path, scene)
+
+
 def test_overrun_is_said_again_to_an_engine_that_was_away(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
         instance = await s.instance(s.deploy(timeout_s=0.1))

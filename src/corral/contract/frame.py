@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         self._why = ""
         self.is_writable = True
         """False: send no more of any body until `Exchange.writable`."""
-        self._serial = False
+        self.is_serial = False
         """Its READY said concurrency 1: it sends no ACK, see `_settle`."""
         self._spare: socket.socket | None = None
         """A second descriptor of the socket, to read what is left when the loop has given it up; see hear_out."""
@@ -182,7 +182,7 @@ class Connection(asyncio.Protocol):
     def _settle(self) -> None:
         """The instance took all we sent out of its socket. For one that has one call at a time this stands for the ACK:
         it saves a write, and a wake-up here, for each call."""
-        if self._serial:
+        if self.is_serial:
             for exchange in list(self._exchanges.values()):
                 exchange.taken_up()
 
@@ -305,7 +305,7 @@ class Connection(asyncio.Protocol):
             holder.said_hello(hello.in_flight)
         elif kind == READY:
             ready = msgspec.json.decode(payload, type=ReadyBody)
-            self._serial = ready.concurrency == 1
+            self.is_serial = ready.concurrency == 1
             holder.said_ready(ready)
         elif kind == FAILED:
             holder.said_failed(msgspec.json.decode(payload, type=FailedBody))

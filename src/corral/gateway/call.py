@@ -97,6 +97,11 @@ class Call:
         """Bytes of the answer passed on since the last credit."""
 
     @property
+    def is_sent(self) -> bool:
+        """The whole request is on its way to an instance: its function may have begun."""
+        return self.number > 0 and self.complete and not self.pending
+
+    @property
     def body_max(self) -> int:
         return self.lane.body_max
 

@@ -1,7 +1,7 @@
 """One instance as the gateway holds it: its connection, and what becomes of its calls when it goes.
 
 It ends in one of three ways: released (idle, given up), lost (the connection broke) or overrun (a call's deadline
-passed in it). Whoever comes first detaches it from its lane; what the connection says afterwards is nobody's."""
+passed in it, and the call did not end). Whoever comes first detaches it from its lane; what the connection says afterwards is nobody's."""
 
 import asyncio
 import socket
@@ -12,13 +12,15 @@ from corral.contract.frame import Connection, FailedBody, ReadyBody
 from corral.errors import CorralError, InstanceLost, LoadFailed, Unavailable
 from corral.gateway.call import Call
 from corral.link import Dropped, Failed, Gone, Ready
-from corral.model import STAMPS, ExitCause, InstanceId
+from corral.model import STAMPS, CallId, ExitCause, InstanceId
 
 if TYPE_CHECKING:
     from corral.gateway.lane import Lane
 
 GRACE_S = 5.0
-"""What the other calls of an instance get when one call's deadline passed in it."""
+"""What the other calls of an instance get when one call's deadline passed in it and it does not end."""
+CANCEL_S = 1.0
+"""What a call that has its instance to itself gets to end when it is cancelled at its deadline."""
 CAUSE_WAIT_S = 0.2
 """How long a lost instance's calls wait for the keeper to say why it ended."""
 CONNECT_S = 10.0
@@ -45,7 +47,8 @@ class Instance:
         self.heard_out = True
         """Whether all that it said was read before it was lost. If not, a call without ACK may have begun."""
         self._attached = True
-        self._overrun_by: Call | None = None
+        self._overrun: set[CallId] = set()
+        """Calls whose deadline passed while their function ran, and that have not ended since."""
         self._grace: asyncio.TimerHandle | None = None
         self._bereaved: list[Call] = []
         self._code: bytes | None = None
@@ -129,17 +132,26 @@ class Instance:
         self.connection.close()
 
     def overrun(self, call: Call) -> None:
-        """This call's deadline passed in it: no new calls; the others get GRACE_S more."""
-        if not self._attached or self._overrun_by is not None:
+        """This call's deadline passed in it, and it was cancelled: no new calls come here. Only killing ends a plain
+        function; an async one ends at its next await, and then those beside it go on. A call whose request is not
+        whole has not begun and harms nobody: else whoever sends slowly could have instances killed."""
+        if not self._attached or not call.is_sent:
             return
-        self._overrun_by = call
-        self.lane.retire(self)
-        if not self._attached:
-            return
-        if self.connection.in_flight <= 1:
+        if self.connection.is_serial:
             self._kill()
-        else:
-            self._grace = asyncio.get_running_loop().call_later(GRACE_S, self._kill)
+            return
+        self._overrun.add(call.id)
+        self.lane.retire(self)
+        if self._grace is None:
+            grace = CANCEL_S if self.connection.in_flight <= 1 else GRACE_S
+            self._grace = asyncio.get_running_loop().call_later(grace, self._kill)
+
+    def ended_late(self, call: Call) -> None:
+        """It said LAST for a call after its deadline. What it still runs ends in peace, and it is released then."""
+        self._overrun.discard(call.id)
+        if not self._overrun and self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
 
     def _kill(self) -> None:
         if not self._attached:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from corral.errors import CallTimeout, CorralError, LoadFailed, NotFound
 from corral.gateway.call import Call
-from corral.gateway.http import ResponseHeads
+from corral.gateway.http import Refused, ResponseHeads
 from corral.gateway.instance import Instance
 from corral.gateway.stats import FunctionStats
 from corral.link import Message, Ready, Released, Want
@@ -91,6 +91,8 @@ class Lane:
         """The instance said LAST."""
         if self.calls.pop(call.id, None) is None:
             outcome = Outcome.FAILED  # its deadline passed before
+            if call.instance is not None:
+                call.instance.ended_late(call)
         elif failed:
             outcome = Outcome.FAILED
         elif call.status == 200:
@@ -124,13 +126,18 @@ class Lane:
                 return call.deadline
             del self.calls[call.id]
             instance = call.instance
-            where = "did not answer" if call.number else "got no instance"
-            call.refuse(CallTimeout(f"the function {where} within its timeout of {self.timeout_s:g} s"))
+            call.refuse(self._lateness(call))
             self._carry_out(self.pool.cancel(call.id, now))
             if instance is not None:
                 call.cancel()
                 instance.overrun(call)
         return None
+
+    def _lateness(self, call: Call) -> CorralError:
+        limit = f"timeout of {self.timeout_s:g} s"
+        if not call.complete:
+            return Refused(408, "body_timeout", f"the request's body was not whole within the function's {limit}")
+        return CallTimeout(f"the function {'did not answer' if call.number else 'got no instance'} within its {limit}")
 
     def waiting(self) -> list[Call]:
         return [call for call in self.calls.values() if not call.number]
