@@ -59,8 +59,9 @@ class Engine(Group, frozen=True, kw_only=True):
 class Keeper(Group, frozen=True, kw_only=True):
     isolation: str = "auto"
     """`auto`: T1 where root, else T0. `namespaces` demands T1, `process` asks for T0."""
-    uid_base: int = 100_000
-    """First numeric user of the range Corral uses; no name in /etc/passwd is needed."""
+    uid_base: int = 1_900_000_000
+    """First numeric user of the range Corral uses; no name in /etc/passwd is needed. Above what systemd gives to
+    containers (to 1,879,048,191) and below 2^31; from 100,000 on useradd lends ranges to rootless containers."""
     uid_count: int = 65_536
     """Size of the range: one for each revision, two for Corral's own processes."""
     slots: int = 8

@@ -20,6 +20,7 @@ from corral.observe import logs
 from corral.parent import folder, sockets, token
 from corral.parent.child import Child, Command, become_subreaper, sweep
 from corral.parent.greeting import Greeting
+from corral.parent.users import check_users
 from corral.parent.view import View, check_readable, enclosed
 
 log = logging.getLogger("corral.parent.main")
@@ -116,6 +117,7 @@ def up(data: Path, flags: Mapping[str, object], environment: Mapping[str, str]) 
     if settings.keeper.isolation == "namespaces" and os.geteuid() != 0:
         raise BadConfiguration("keeper.isolation = namespaces needs root; must be auto or process without it")
     if os.geteuid() == 0:
+        check_users(settings.keeper)
         check_readable()
     os.umask(0o077)
     logs.set_up("parent")
