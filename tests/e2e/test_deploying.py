@@ -97,6 +97,27 @@ def test_redeploying_makes_a_new_revision(shared: Server) -> None:
     assert shared.call("again").body == b"two"
 
 
+def test_redeploying_says_what_the_new_revision_loses(shared: Server) -> None:
+    shared.deploy("loses", "def main(args): pass\n", "--private", "--env", "TOKEN=t0p", "--memory", "64")
+    described = shared.ok("describe", "loses")
+    assert f"{shared.url}/function/loses (private: wants a token)" in described
+    assert "TOKEN=…" in described and "t0p" not in shared.ok("describe", "loses", "--json")
+    assert "TOKEN=t0p" in shared.ok("describe", "loses", "--secrets")
+    said = [line.strip() for line in shared.deploy("loses", "def main(args): pass\n").splitlines()[1:-1]]
+    assert sorted(said) == [
+        "env TOKEN is gone",
+        "memory: 64, now 256",
+        "no longer private: whoever reaches the port may call it",
+    ]
+
+
+def test_more_cores_than_the_machine_has_are_warned_of(shared: Server, tmp_path: Path) -> None:
+    (tmp_path / "hungry.py").write_text("def main(args): pass\n")
+    done = shared.cli("deploy", "hungry", str(tmp_path / "hungry.py"), "--cpu", "999", "--initial", "0")
+    assert done.returncode == 0, done
+    assert done.stderr.decode() == f"warning: hungry: cpu = 999, but the server's machine has {os.cpu_count()}\n"
+
+
 def test_folder_with_a_manifest_deploys_many_side_by_side(shared: Server, tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/words.py").write_text("WORD = 'shared'\n")

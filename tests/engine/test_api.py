@@ -227,6 +227,24 @@ def test_a_refused_archive_says_why(tmp_path: Path) -> None:
     play(tmp_path, scene, connected=False)
 
 
+def test_values_of_an_environment_are_shown_only_when_asked_for(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        package = (await w.ask("POST", "/namespaces/default/packages", code(tmp_path))).json["package"]
+        body = json.dumps({"package": package, "spec": {"env": {"TOKEN": "t0p"}, "initial": 0}}).encode()
+        deployed = await w.ask("PUT", "/namespaces/default/functions/hello", body)
+        assert deployed.json["spec"]["env"] == {"TOKEN": "…"}, deployed
+        for path in ("/functions", "/namespaces/default/functions", "/namespaces/default/functions/hello"):
+            hidden = await w.ask("GET", path)
+            assert b"TOKEN" in hidden.body and b"t0p" not in hidden.body, hidden
+        for path in ("/namespaces/default/functions", "/namespaces/default/functions/hello"):
+            assert b"t0p" in (await w.ask("GET", f"{path}?secrets=1")).body
+        caller = await token_for(w, "default", manage=False)
+        refused = await w.ask("GET", "/namespaces/default/functions/hello?secrets=1", token=caller)
+        assert refused.status == 403 and b"t0p" not in refused.body
+
+    play(tmp_path, scene)
+
+
 def test_what_has_no_route_is_answered_in_our_form(tmp_path: Path) -> None:
     async def scene(w: World) -> None:
         answer = await w.ask("GET", "/nothing")

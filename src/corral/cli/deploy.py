@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
+from corral.cli.changes import changes
 from corral.cli.client import Client, functions_path
 from corral.cli.options import json_option, url_option
 from corral.cli.output import print_json, seconds
-from corral.errors import Invalid
+from corral.errors import Invalid, NotFound
 from corral.package.bundle import pack
 from corral.package.manifest import KEYS, Deployment, read_deployments
 
@@ -48,13 +49,41 @@ def deploy(words: tuple[str, ...], namespace: str | None, url: str | None, as_js
     flags["env"] = _environment(flags["env"])
     deployments = read_deployments(path, name, namespace, flags)
     client = Client(url)
+    _warn_of_cores(client, deployments)
+    before = _specs_before(client, deployments)
     deployed = _send(client, deployments)
+    for function, deployment in zip(deployed, deployments, strict=True):
+        old, new = before.get(deployment.name), function["spec"] | {"env": dict(deployment.spec.env)}
+        function["changes"] = changes(old, new) if old is not None else []
     if as_json:
         print_json(deployed)
         return 0
     for function in deployed:
         _print_deployed(client, function)
     return 0
+
+
+def _specs_before(client: Client, deployments: list[Deployment]) -> dict[str, dict[str, Any]]:
+    """Name -> spec of the revision that serves now, of those there are. One request, however many are deployed."""
+    namespace = deployments[0].namespace
+    if len(deployments) > 1:
+        found = client.manage("GET", functions_path(namespace) + "?secrets=1")["functions"]
+        return {function["name"]: function["spec"] for function in found}
+    name = deployments[0].name
+    try:
+        return {name: client.manage("GET", functions_path(namespace, name) + "?secrets=1")["spec"]}
+    except NotFound:
+        return {}
+
+
+def _warn_of_cores(client: Client, deployments: list[Deployment]) -> None:
+    """More than the server has is allowed, as the next machine may have them, but here it means nothing."""
+    if all(each.spec.cpu <= 1 for each in deployments):
+        return
+    cores = client.manage("GET", "/status")["cpus"]
+    for each in deployments:
+        if each.spec.cpu > cores:
+            click.echo(f"warning: {each.name}: cpu = {each.spec.cpu:g}, but the server's machine has {cores}", err=True)
 
 
 def _name_and_path(words: tuple[str, ...]) -> tuple[str | None, Path]:
@@ -109,5 +138,7 @@ def _print_deployed(client: Client, function: dict[str, Any]) -> None:
     else:
         how = ": not loaded yet (--initial 0)"
     click.echo(f"deployed {called} as revision {function['number']}{how}")
+    for change in function["changes"]:
+        click.echo(f"  {change}")
     token = " -H 'Authorization: Bearer '$CORRAL_TOKEN" if function.get("spec", {}).get("private") else ""
     click.echo(f"  curl{token} {client.url}/function/{called}")

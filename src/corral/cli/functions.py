@@ -55,12 +55,14 @@ def _style(function: dict[str, Any]) -> str:
 
 @click.command()
 @click.argument("name")
+@click.option("--secrets", is_flag=True, help="Show the values of its environment too.")
 @namespace_option
 @url_option
 @json_option
-def describe(name: str, namespace: str, url: str | None, as_json: bool) -> None:
-    """Show the function NAME: settings, instances and why that many, the last cold start, recent exits."""
-    function = Client(url).manage("GET", functions_path(namespace, name))
+def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json: bool) -> None:
+    """Show the function NAME: settings, instances and why that many, calls, the last cold start, recent exits."""
+    client = Client(url)
+    function = client.manage("GET", functions_path(namespace, name) + ("?secrets=1" if secrets else ""))
     if as_json:
         print_json(function)
         return
@@ -68,11 +70,17 @@ def describe(name: str, namespace: str, url: str | None, as_json: bool) -> None:
     print_fields(
         [
             ("function", f"{function['namespace']}/{function['name']}, revision {function['number']}"),
+            ("deployed", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(function["created_at"]))),
+            ("url", client.url + function["path"] + (" (private: wants a token)" if spec["private"] else "")),
             ("style", _style(function)),
-            ("handler", spec.get("handler") or ""),
+            ("handler", spec.get("handler") or "found by its name"),
+            ("env", ", ".join(f"{name}={value}" for name, value in spec["env"].items()) or "none"),
+            ("network", spec["network"]),
             ("limits", f"{spec['memory_mib']} MiB, {spec['cpu']:g} cpu, timeout {spec['timeout_s']:g} s"),
             ("calls at once", f"{function.get('concurrency') or spec.get('concurrency') or 'known once loaded'}"),
             ("instances", f"{_count(function)} (min {spec['min']}, max {spec['max']})"),
+            ("idle ones", f"stop after {spec['idle_s']:g} s"),
+            ("calls", _calls(function["stats"])),
             ("why", function.get("why") or ""),
             ("isolation", function.get("tier") or ""),
             ("problem", function.get("problem") or ""),
@@ -83,6 +91,13 @@ def describe(name: str, namespace: str, url: str | None, as_json: bool) -> None:
     for gone in function.get("exits") or []:
         when = time.strftime("%H:%M:%S", time.localtime(gone["at"])) if gone.get("at") else ""
         click.echo(f"exit       {when} {gone['instance']} {gone['cause']}: {gone['detail']}")
+
+
+def _calls(stats: dict[str, Any]) -> str:
+    """Counted since the engine started."""
+    mean_s = stats.get("mean_service_s")
+    took = f", {seconds(mean_s)} each on average" if mean_s else ""
+    return f"{stats['arrived']} came, {stats['completed']} were completed, {stats['failed']} failed{took}"
 
 
 def _count(function: dict[str, Any]) -> int:

@@ -124,12 +124,14 @@ class _Api:
         return _json({"functions": [views.listed(each, self._fleet) for each in shown]})
 
     async def list_functions(self, request: Request) -> Response:
-        namespace = self._namespace(request)
-        return _json({"functions": [views.listed(each, self._fleet) for each in self._catalog.functions(namespace)]})
+        shown = self._catalog.functions(self._namespace(request))
+        secrets = _is_asked(request, "secrets")
+        return _json({"functions": [views.listed(each, self._fleet, secrets) for each in shown]})
 
     async def describe(self, request: Request) -> Response:
         revision = self._catalog.get(self._namespace(request), request.path_params["name"])
-        return _json(views.described(revision, self._fleet, self._parts.monotonic()))
+        secrets = _is_asked(request, "secrets")
+        return _json(views.described(revision, self._fleet, self._parts.monotonic(), secrets))
 
     async def upload(self, request: Request) -> Response:
         namespace = self._namespace(request)
@@ -165,7 +167,7 @@ class _Api:
         revision = self._catalog.get(self._namespace(request), request.path_params["name"])
         query = request.query_params
         tail = _number(query.get("tail"), "tail", 100, 0, TAIL_MAX)
-        follow = query.get("follow", "0") not in ("0", "false", "")
+        follow = _is_asked(request, "follow")
         lines = self._lines(revision.key, int(tail), query.get("request"), follow)
         return StreamingResponse(lines, media_type="application/jsonl")
 
@@ -312,6 +314,10 @@ def _number(sent: str | None, field: str, default: float, least: float, most: fl
     if not least <= value <= most:
         raise Invalid(f"{field} = {sent[:80]!r}, must be a number between {least:g} and {most:g}")
     return value
+
+
+def _is_asked(request: Request, field: str) -> bool:
+    return request.query_params.get(field, "0") not in ("0", "false", "")
 
 
 def _request_id(request: Request) -> str:

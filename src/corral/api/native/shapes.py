@@ -153,8 +153,16 @@ def read_token(value: Any) -> WantedToken:
         raise Invalid(f"token: {exc}; must have label, namespaces, manage and invoke") from exc
 
 
-def function_view(revision: Revision, instances: int) -> dict[str, Any]:
-    """A function as lists show it. `concurrency` is None until the code was loaded."""
+HIDDEN = "…"
+"""Stands for the value of an environment variable."""
+
+
+def function_view(revision: Revision, instances: int, secrets: bool = False) -> dict[str, Any]:
+    """A function as lists show it, the values of its environment only with `secrets`. `concurrency` is None until the
+    code was loaded."""
+    spec = msgspec.to_builtins(revision.spec)
+    if not secrets:
+        spec["env"] = dict.fromkeys(spec["env"], HIDDEN)
     is_loaded = revision.style is not None or revision.spec.concurrency is not None
     called = revision.name if revision.namespace == DEFAULT_NAMESPACE else f"{revision.name}.{revision.namespace}"
     return {
@@ -164,7 +172,7 @@ def function_view(revision: Revision, instances: int) -> dict[str, Any]:
         "number": revision.number,
         "package": revision.package,
         "path": f"/function/{called}",
-        "spec": msgspec.to_builtins(revision.spec),
+        "spec": spec,
         "style": revision.style,
         "is_async": revision.is_async,
         "concurrency": revision.concurrency if is_loaded else None,

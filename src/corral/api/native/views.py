@@ -1,5 +1,6 @@
 """What management shows of a function and of the engine, gathered from the catalog and the fleet."""
 
+import os
 from typing import Any
 
 import msgspec
@@ -11,8 +12,8 @@ from corral.model import Revision
 from corral.ports import StoredToken
 
 
-def listed(revision: Revision, fleet: Fleet) -> dict[str, Any]:
-    return function_view(revision, len(fleet.instances(revision.id)))
+def listed(revision: Revision, fleet: Fleet, secrets: bool = False) -> dict[str, Any]:
+    return function_view(revision, len(fleet.instances(revision.id)), secrets)
 
 
 def deployed(deployed: Deployed, fleet: Fleet) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def deployed(deployed: Deployed, fleet: Fleet) -> dict[str, Any]:
     return view if deployed.load_s is None else view | {"load_s": round(deployed.load_s, 4)}
 
 
-def described(revision: Revision, fleet: Fleet, now: float) -> dict[str, Any]:
+def described(revision: Revision, fleet: Fleet, now: float, secrets: bool = False) -> dict[str, Any]:
     """`now` is monotonic, seconds. `last_cold_start` is stamp -> seconds since the stamp before it."""
     history = fleet.history.of(revision.key)
     decision = fleet.why(revision.id)
@@ -37,7 +38,7 @@ def described(revision: Revision, fleet: Fleet, now: float) -> dict[str, Any]:
         for each in fleet.instances(revision.id)
         for used in [fleet.node.used.get(each.instance)]
     ]
-    return function_view(revision, 0) | {
+    return function_view(revision, 0, secrets) | {
         "instances": instances,
         "why": None if decision is None else decision.why,
         "desired": None if decision is None else decision.desired,
@@ -61,6 +62,7 @@ def state_of(catalog: Catalog, fleet: Fleet) -> dict[str, Any]:
     revisions = catalog.functions()
     return {
         "tier": None if inventory is None else inventory.tier,
+        "cpus": os.cpu_count() or 1,
         "not_held": [] if inventory is None else inventory.not_held,
         "runtimes": {} if inventory is None else inventory.runtimes,
         "connected": {"keeper": fleet.has_keeper, "gateway": bool(fleet.gateways)},
