@@ -86,6 +86,8 @@ class Engine:
         self._server.close()
         for link in self._links:
             link.close()
+        # Closing takes a turn of the loop: what happens next must find us gone.
+        await self.until(lambda: not any(link.is_open for link in self._links))
         self._links.clear()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{self.run}/link.sock")
