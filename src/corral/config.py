@@ -64,8 +64,8 @@ class Keeper(Group, frozen=True, kw_only=True):
     containers (to 1,879,048,191) and below 2^31; from 100,000 on useradd lends ranges to rootless containers."""
     uid_count: int = 65_536
     """Size of the range: one for each revision, two for Corral's own processes."""
-    slots: int = 8
-    """Sandboxes' parts (socket, namespace, groups) prepared ahead: a burst of starts finds them ready."""
+    slots: int = 16
+    """Sandboxes prepared ahead, each with a process that waits in it (2 MiB): a burst of starts finds them ready."""
     pids_max: int = 128
     """Processes and threads of one instance."""
     tmp_mib: int = 64
