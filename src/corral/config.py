@@ -34,7 +34,10 @@ class Gateway(Group, frozen=True, kw_only=True):
     header_timeout_s: float = 10.0
     """A request's head must arrive within this time: against slow senders."""
     body_idle_s: float = 30.0
-    """Longest pause inside a request's body."""
+    """How far a request's body may be behind `body_rate_kib_s`: a pause as long as this, or a slow sender."""
+    body_rate_kib_s: float = 4.0
+    """A request's body must come this fast: slower than any line in use, and whoever holds up instances by large
+    bodies has to pay for it."""
     idle_s: float = 60.0
     """A connection without a request is closed after this time."""
     header_max_bytes: int = 60 * 1024

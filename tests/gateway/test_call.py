@@ -359,18 +359,24 @@ def test_body_above_the_limit_is_a_413_before_it_is_sent(tmp_path: Path) -> None
     play(tmp_path, scene)
 
 
-def test_chunked_body_above_the_limit_is_a_413_and_cancels(tmp_path: Path) -> None:
+@pytest.mark.parametrize("body_max_mib, size, sent_on", [(0.001, 512, 0), (0.2, 100_000, 1)])
+def test_chunked_body_above_the_limit_is_a_413_and_cancels(
+    tmp_path: Path, body_max_mib: float, size: int, sent_on: int
+) -> None:
     async def scene(s: Stage) -> None:
-        instance = await s.instance(s.deploy(body_max_mib=0.001))
+        instance = await s.instance(s.deploy(body_max_mib=body_max_mib))
         client = await s.client()
         client.send(b"POST /function/echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for _ in range(3):
-            client.send(b"200\r\n" + b"x" * 512 + b"\r\n")
+        for n in range(3):
+            client.send(b"%x\r\n%b\r\n" % (size, b"x" * size))
+            if n == 1:
+                await s.until(lambda: len(instance.calls) == sent_on)
         answer = await client.response()
         assert (answer.status, answer.error["code"]) == (413, "body_too_large")
-        call = instance.calls[0]
-        await call.until(lambda c: c.cancelled)
-        call.raises("cancelled")
+        assert len(instance.calls) == sent_on
+        for call in instance.calls:
+            await call.until(lambda c: c.cancelled)
+            call.raises("cancelled")
         await s.settled()
 
     play(tmp_path, scene)
@@ -385,6 +391,47 @@ def test_small_body_is_collected_before_an_instance_is_taken(tmp_path: Path) -> 
         assert len(instance.calls) == 1
         slow.send(b"cd")
         assert (await slow.response()).body == b"abcd"
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    "framing, first, rest",
+    [
+        (b"Transfer-Encoding: chunked", b"2\r\nab\r\n", b"2\r\ncd\r\n0\r\n\r\n"),
+        (b"Content-Length: 4\r\nExpect: 100-continue", b"ab", b"cd"),
+        (b"Content-Length: 70000", b"a" * 60_000, b"b" * 10_000),
+    ],
+    ids=["chunked", "continued", "large"],
+)
+def test_no_instance_is_taken_by_the_beginning_of_a_body(
+    tmp_path: Path, framing: bytes, first: bytes, rest: bytes
+) -> None:
+    async def scene(s: Stage) -> None:
+        instance = await s.instance(s.deploy(), lambda call: call.answer(b"%d bytes" % len(call.body)))
+        slow = await s.client()
+        slow.send(b"POST /function/echo HTTP/1.1\r\nHost: h\r\n" + framing + b"\r\n\r\n" + first)
+        assert (await s.get()).status == 200
+        assert len(instance.calls) == 1
+        slow.send(rest)
+        answer = await slow.response()
+        if answer.status == 100:
+            answer = await slow.response()
+        assert answer.body in (b"4 bytes", b"70000 bytes")
+
+    play(tmp_path, scene)
+
+
+def test_body_that_is_whole_only_after_the_deadline_is_sent_nowhere(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        instance = await s.instance(s.deploy(timeout_s=0.1))
+        slow = await s.client()
+        slow.send(b"POST /function/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na")
+        await asyncio.sleep(0.12)
+        slow.send(b"b")
+        answer = await slow.response()
+        assert (answer.status, answer.error["code"]) == (408, "body_timeout")
+        assert instance.calls == [] and s.engine.all(link.Overrun) == []
 
     play(tmp_path, scene)
 

@@ -337,6 +337,19 @@ def test_drip_feeding_a_head_does_not_renew_its_time(tmp_path: Path) -> None:
     play(tmp_path, scene, settings=QUICK)
 
 
+def test_drip_feeding_a_body_does_not_renew_its_time(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        client = await s.client()
+        client.send(post(b"Content-Length: 10000\r\n", b""))
+        drip = asyncio.ensure_future(client.send_in_pieces(b"x" * 10_000, 1, pause_s=0.01))
+        answer = await client.response()
+        assert (answer.status, answer.error["code"]) == (408, "body_timeout")
+        drip.cancel()
+
+    s = GatewaySettings(header_timeout_s=0.08, body_idle_s=0.08, body_rate_kib_s=4)
+    play(tmp_path, scene, settings=s)
+
+
 def test_idle_connection_is_closed_without_a_word(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
         fresh, used = await s.client(), await s.client()

@@ -111,11 +111,17 @@ class Call:
         """The request is complete."""
         self.pending = body
         self.complete = True
-        self.lane.offer(self)
+        self._set_out()
 
     def open(self) -> None:
         """The body will follow in parts."""
-        self.lane.offer(self)
+        self._set_out()
+
+    def _set_out(self) -> None:
+        if self.deadline > monotonic():
+            self.lane.offer(self)
+        else:
+            self.refuse(self.lane.late_body())  # sent nowhere: it would only cost an instance
 
     def data(self, part: bytes) -> None:
         if self.answer is None:

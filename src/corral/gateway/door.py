@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 HEAD, BODY, BUSY, DRAIN, CLOSED = range(5)
 COLLECT_MAX = 64 * 1024
-"""A body up to this size is collected before its request goes anywhere: a slow sender holds no instance."""
+"""A body is collected until it is whole or this much of it is here, and only then goes anywhere: to hold an instance a
+slow sender must send this much first, and then go on at config.body_rate_kib_s."""
 AHEAD_MAX = 64 * 1024
 """Bytes a client may send ahead of the request that is being answered."""
 DRAIN_S = 2.0
@@ -99,10 +100,16 @@ class Door(asyncio.Protocol):
         self._request: Request | None = None
         self._taker: Taker | None = None
         self._parts: list[bytes] = []
-        self._streams = False
-        """The body goes on in parts; else it is collected and goes on whole."""
+        self._opened = False
+        """The body goes on in parts; else it is still being collected."""
         self._left = 0
         """Bytes of body to come; -1: chunked."""
+        self._came = 0
+        """Bytes of body and its framing so far."""
+        self._weighed = 0
+        """Those of them that the sweep has seen."""
+        self._behind_s = 0.0
+        """How much longer this body takes than config.body_rate_kib_s allows."""
         self._size = 0
         self._size_max: int | None = None
         self._ends = ChunkEnds()
@@ -240,6 +247,7 @@ class Door(asyncio.Protocol):
 
     def on_body(self, part: bytes) -> None:
         self._parts.append(part)
+        self._size += len(part)
         self._quiet = 0
 
     def on_message_complete(self) -> None:
@@ -296,7 +304,10 @@ class Door(asyncio.Protocol):
     def _begin_body(self, request: Request, handler: Handler) -> None:
         self._state = BODY
         self._left = request.length
-        self._size = self._quiet = 0
+        self._size = self._quiet = self._came = self._weighed = 0
+        self._behind_s = 0.0
+        self._opened = False
+        self._size_max = None
         self._ends.begin()
         if 0 < request.length <= COLLECT_MAX and not request.expects_continue:
             self._collected_for = handler
@@ -309,7 +320,6 @@ class Door(asyncio.Protocol):
         self._size_max = taker.body_max
         if request.expects_continue:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        taker.open()
 
     # -- bodies ---------------------------------------------------------------------------------------------
 
@@ -320,19 +330,21 @@ class Door(asyncio.Protocol):
             self._left -= len(part)
         else:
             part, data = self._ends.cut(data)
+        self._came += len(part)
         self._quiet += len(part)
         self._parser.feed_data(part)
         if self._quiet > QUIET_MAX and self._left < 0:
             raise BadRequest(f"more than {QUIET_MAX} bytes of chunk framing or trailers without body between them")
-        self._since = monotonic()
         if self._complete:
             self._pass_body_on()
         return data
 
     def _pass_body_on(self) -> None:
-        """What has come of the body goes to its taker; a collected one when it is whole."""
+        """What has come of the body goes to its taker, the first of it when it is worth it."""
         parts, handler, request = self._parts, self._collected_for, self._request
-        if handler is not None and not self._complete:
+        if self._size_max is not None and self._size > self._size_max:
+            raise Refused(413, "body_too_large", f"the body exceeds {self._size_max} bytes, the most for this function")
+        if not self._complete and not self._opened and (handler is not None or self._came <= COLLECT_MAX):
             return
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
@@ -345,9 +357,12 @@ class Door(asyncio.Protocol):
         taker = self._taker
         if taker is None:
             return  # answered before its body was here
-        self._size += len(body)
-        if self._size_max is not None and self._size > self._size_max:
-            raise Refused(413, "body_too_large", f"the body exceeds {self._size_max} bytes, the most for this function")
+        if self._complete and not self._opened:
+            taker.whole(body)
+            return
+        if not self._opened:
+            self._opened = True
+            taker.open()
         if body:
             taker.data(body)
         if self._complete:
@@ -537,8 +552,17 @@ class Door(asyncio.Protocol):
                 self._state = CLOSED
                 self._transport.close()
         elif self._state == BODY:
-            if self._reading and waited > config.body_idle_s:
-                most = config.body_idle_s
-                self._refuse(Refused(408, "body_timeout", f"the body paused for more than {most:g} s"))
+            self._weigh_body(now, waited)
         elif self._state == DRAIN and waited > DRAIN_S:
             self._transport.close()
+
+    def _weigh_body(self, now: float, waited: float) -> None:
+        """Each second costs a second, and each KiB buys its share of one. While we do not read, time stands still."""
+        rate, most = self._doors.config.body_rate_kib_s, self._doors.config.body_idle_s
+        came, self._weighed = self._came - self._weighed, self._came
+        self._since = now
+        if self._reading:
+            self._behind_s = max(self._behind_s + waited - came / (rate * 1024), 0.0)
+        if self._behind_s > most:
+            fault = f"the body paused for {most:g} s, or came slower than {rate:g} KiB/s for longer"
+            self._refuse(Refused(408, "body_timeout", fault))

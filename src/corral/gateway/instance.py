@@ -1,7 +1,8 @@
 """One instance as the gateway holds it: its connection, and what becomes of its calls when it goes.
 
 It ends in one of three ways: released (idle, given up), lost (the connection broke) or overrun (a call's deadline
-passed in it, and the call did not end). Whoever comes first detaches it from its lane; what the connection says afterwards is nobody's."""
+passed in it, and the call did not end). Whoever comes first detaches it from its lane; what the connection says
+afterwards is nobody's."""
 
 import asyncio
 import socket

@@ -134,10 +134,14 @@ class Lane:
         return None
 
     def _lateness(self, call: Call) -> CorralError:
-        limit = f"timeout of {self.timeout_s:g} s"
         if not call.complete:
-            return Refused(408, "body_timeout", f"the request's body was not whole within the function's {limit}")
-        return CallTimeout(f"the function {'did not answer' if call.number else 'got no instance'} within its {limit}")
+            return self.late_body()
+        where = "did not answer" if call.number else "got no instance"
+        return CallTimeout(f"the function {where} within its timeout of {self.timeout_s:g} s")
+
+    def late_body(self) -> Refused:
+        limit = f"the function's timeout of {self.timeout_s:g} s"
+        return Refused(408, "body_timeout", f"the request's body was not whole within {limit}")
 
     def waiting(self) -> list[Call]:
         return [call for call in self.calls.values() if not call.number]
