@@ -201,8 +201,8 @@ class Start(Message, frozen=True):
     instance: InstanceId
     slot: SlotId | None
     revision: Revision
-    code: bool
-    """Whether DATA/code/<revision> holds the marshalled entry module."""
+    code: bytes | None
+    """The marshalled entry module that an earlier instance of the revision gave; None: it shall give it."""
     stamps: dict[str, float]
 
 
@@ -240,6 +240,8 @@ class Inventory(Message, frozen=True):
     """One sentence for each protection this machine does not allow."""
     runtimes: dict[str, str]
     """Runtime name -> interpreter version, of those probed so far."""
+    exited: "list[Exited]" = []
+    """What ended since the last connection. Here, so that it is heard before what does not run any more is missed."""
 
 
 class SlotReady(Message, frozen=True):
@@ -266,6 +268,8 @@ class Exited(Message, frozen=True):
     """A sentence: signal or status, limits that were hit."""
     cpu_s: float = 0.0
     memory_peak_mib: float = 0.0
+    revision: RevisionId | None = None
+    """None: it never ran. An engine that has just begun may not know the instance."""
 
 
 class Used(Message, frozen=True):

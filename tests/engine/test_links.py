@@ -96,6 +96,45 @@ def test_a_new_engine_adopts_what_runs(tmp_path: Path) -> None:
     play(tmp_path, after, connected=False)
 
 
+@pytest.mark.parametrize("first", ["gateway", "keeper"])
+@pytest.mark.parametrize("is_held", [True, False])
+def test_what_ended_while_the_engine_was_away_is_told_with_its_cause(tmp_path: Path, first: str, is_held: bool) -> None:
+    instance = InstanceId("old-1")
+
+    async def after(w: World) -> None:
+        w.gateway = Gateway("g1", {HELLO: [instance]} if is_held else {})
+        ended = link.Exited(instance, ExitCause.OUT_OF_MEMORY, "256 MiB were used up", revision=HELLO)
+        w.keeper = Keeper("k1", exited=(ended,))
+        for end in (w.gateway, w.keeper) if first == "gateway" else (w.keeper, w.gateway):
+            await end.connect(w.link)
+            await w.until_connected(end)
+        gone = await w.gateway.got(link.Gone)
+        assert (gone.instance, gone.cause) == (instance, ExitCause.OUT_OF_MEMORY)
+        described = (await w.get("/namespaces/default/functions/hello")).json
+        assert [each["cause"] for each in described["exits"]] == ["out of memory"]
+        assert (described["instances"], w.keeper.all(link.Stop)) == ([], [])
+        assert len(w.gateway.all(link.Gone)) == 1
+
+    play(tmp_path, lambda w: deployed(w, initial=0))
+    play(tmp_path, after, connected=False)
+
+
+def test_what_ended_while_the_link_was_away_is_told_with_its_cause(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        await deployed(w)
+        instance = w.keeper.all(link.Start)[0].instance
+        w.keeper.close()
+        await w.keeper.gone()
+        ended = link.Exited(instance, ExitCause.OUT_OF_MEMORY, "256 MiB were used up", revision=HELLO)
+        w.keeper = Keeper("k1", exited=(ended,))
+        await w.keeper.connect(w.link)
+        assert (await w.gateway.got(link.Gone)).cause is ExitCause.OUT_OF_MEMORY
+        described = (await w.get("/namespaces/default/functions/hello")).json
+        assert [each["cause"] for each in described["exits"]] == ["out of memory"]
+
+    play(tmp_path, scene)
+
+
 def test_a_new_engine_ends_what_belongs_to_nothing(tmp_path: Path) -> None:
     async def scene(w: World) -> None:
         stray = InstanceId("old-7")

@@ -93,10 +93,17 @@ class Gateway(End):
 
 
 class Keeper(End):
-    def __init__(self, id: str = "k1", instances: dict[InstanceId, RevisionId] | None = None, slots: int = 2) -> None:
+    def __init__(
+        self,
+        id: str = "k1",
+        instances: dict[InstanceId, RevisionId] | None = None,
+        slots: int = 2,
+        exited: tuple[link.Exited, ...] = (),
+    ) -> None:
         running = instances or {}
         addresses = {instance: f"unix:/run/{instance}" for instance in running}
-        inventory = link.Inventory(running, addresses, "T1", ["no protection against rain"], {"python3": "3.11.7"})
+        not_held, runtimes = ["no protection against rain"], {"python3": "3.11.7"}
+        inventory = link.Inventory(running, addresses, "T1", not_held, runtimes, list(exited))
         super().__init__(Hello("keeper", id), link.ToKeeper, inventory)
         self._slots = slots
         self.answers[link.Stop] = lambda message: self.exit(message.instance, message.cause)
@@ -128,6 +135,12 @@ class World:
         await self.gateway.got(link.Synced)
         async with asyncio.timeout(DEADLINE_S):
             while (await self.get("/status")).json["slots_ready"] < 2:
+                pass
+
+    async def until_connected(self, end: End) -> None:
+        role = "gateway" if isinstance(end, Gateway) else "keeper"
+        async with asyncio.timeout(DEADLINE_S):
+            while not (await self.get("/status")).json["connected"][role]:
                 pass
 
     async def ask(self, method: str, path: str, body: bytes = b"", token: str | None = ADMIN, **headers: str) -> Answer:

@@ -252,9 +252,12 @@ def test_ends_are_remembered_while_the_engine_is_away(isolation: str) -> None:
         os.kill(pid, signal.SIGKILL)
         await made.until(lambda: made.log("g")[-1:] == ["crashed: ended by signal 9 (SIGKILL)"])
         await made.listen()
-        assert (await made.first(Inventory)).instances == {"stays": "default/f@1"}
-        assert (await made.first(Exited)).instance == "goes"
+        inventory = await made.first(Inventory)
+        assert inventory.instances == {"stays": "default/f@1"}
+        [ended] = inventory.exited
+        assert (ended.instance, ended.cause, ended.revision) == ("goes", ExitCause.CRASHED, "default/g@1")
         await made.first(SlotReady, 3)
+        assert not made.all(Exited), "it is said once"
 
     play(isolation, scene)
 

@@ -33,7 +33,7 @@ class Fleet:
 
     def __init__(self, plan: Roster, clock: Clock, history: History) -> None:
         self._roster, self._clock, self.history = plan, clock, history
-        self.loaded: Callable[[Revision, Style, bool, bytes | None], None] = lambda *_: None
+        self.loaded: Callable[[Revision, Style, bool], None] = lambda *_: None
         self.emptied: Callable[[Revision], None] = lambda _: None
         self.tokens: Callable[[], Sequence[StoredToken]] = lambda: ()
         self._links = Links()
@@ -41,6 +41,8 @@ class Fleet:
         self.followers = Followers(self._links)
         self._running = Instances()
         self.node = Node()
+        self._unheard: dict[InstanceId, link.Gone] = {}
+        """Ends of instances that an engine before us started, until a gateway is there: one may hold them."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
@@ -100,12 +102,6 @@ class Fleet:
         """The same revision with what loading it has shown."""
         self._revisions.learn(revision)
 
-    def code_kept(self, revision: RevisionId) -> None:
-        """Its marshalled entry module is on disk from now on."""
-        known = self._revisions.get(revision)
-        if known is not None:
-            known.has_code = True
-
     def put_token(self, token: StoredToken) -> None:
         self._links.tell_gateways(link.TokenPut(token.digest, list(token.namespaces), token.invoke))
 
@@ -150,10 +146,17 @@ class Fleet:
         for token in self.tokens():
             peer.send(link.TokenPut(token.digest, list(token.namespaces), token.invoke))
         peer.send(link.Synced())
-        for revision, instances in holding.instances.items():
+        held = {
+            revision: [instance for instance in instances if instance not in self._unheard]
+            for revision, instances in holding.instances.items()
+        }
+        for gone in self._unheard.values():
+            peer.send(gone)
+        self._unheard.clear()
+        for revision, instances in held.items():
             for instance in instances:
                 self._running.adopt(instance, revision).gateway = gateway
-        self._apply(self._roster.gateway_up(gateway, holding.instances, now), now)
+        self._apply(self._roster.gateway_up(gateway, held, now), now)
 
     def gateway_down(self, gateway: GatewayId) -> None:
         now = self._clock.monotonic()
@@ -185,7 +188,10 @@ class Fleet:
             return
         running.is_ready = True
         self.history.ready(known.revision.key, message.instance, message.stamps, self._clock.wall())
-        self.loaded(known.revision, message.style, message.is_async, message.code)
+        if message.code is not None:
+            self._codes.keep(running.revision, message.code)
+        if (message.style, message.is_async) != (known.revision.style, known.revision.is_async):
+            self.loaded(known.revision, message.style, message.is_async)
         if known.verification is not None:
             known.verification.ready()
         log.info("instance ready", extra={"instance": message.instance, "revision": running.revision})
@@ -215,6 +221,8 @@ class Fleet:
         now = self._clock.monotonic()
         self._links.keeper, self.node.inventory = peer, inventory
         self.followers.keeper_up()
+        for exited in inventory.exited:
+            self.exited(exited)
         for instance in [each for each in self._running if each not in inventory.instances]:
             self._ended(link.Exited(instance, ExitCause.KEEPER_LOST, "the keeper was restarted"))
         for instance, revision in inventory.instances.items():
@@ -276,10 +284,17 @@ class Fleet:
         """Forget the instance and tell who has to know. The Roster is told by the caller."""
         running = self._running.remove(message.instance)
         self.node.used.pop(message.instance, None)
-        if running is None:
+        revision = message.revision if running is None else running.revision
+        if revision is None:
             return
-        self._links.tell_gateway(running.gateway, link.Gone(message.instance, message.cause, message.detail))
-        key = key_of(running.revision)
+        gone = link.Gone(message.instance, message.cause, message.detail)
+        if running is not None:
+            self._links.tell_gateway(running.gateway, gone)
+        elif self.gateways:
+            self._links.tell_gateways(gone)
+        else:
+            self._unheard[message.instance] = gone
+        key = key_of(revision)
         seen = ExitSeen(
             instance=message.instance,
             cause=message.cause,
@@ -289,7 +304,7 @@ class Fleet:
         )
         self.history.exited(key if self._revisions.serving(key) is not None else None, seen, message.cpu_s)
         log.info("instance ended", extra={"instance": message.instance, "cause": message.cause, "why": message.detail})
-        self._check_left(running.revision)
+        self._check_left(revision)
 
     # -- revisions ------------------------------------------------------------------------------------------
 
@@ -326,7 +341,8 @@ class Fleet:
         slot, address = self.node.take_slot()
         self._running.add(action.instance, Running(action.revision, address, is_ready=False))
         stamps = {"waited": waited, "decided": now} if waited else {"decided": now}
-        self._links.tell_keeper(link.Start(action.instance, slot, known.revision, known.has_code, stamps))
+        code = self._codes.get(action.revision)
+        self._links.tell_keeper(link.Start(action.instance, slot, known.revision, code, stamps))
         self.history.starts += 1
 
     def _give(self, action: roster.Assign) -> None:

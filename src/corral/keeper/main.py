@@ -46,7 +46,6 @@ from corral.model import (
     InstanceId,
     Revision,
     SlotId,
-    code_name,
     spec_problems,
 )
 from corral.observe import logs as own_logs
@@ -57,8 +56,9 @@ from corral.sandbox.probe import Host, probe
 OWN_USERS = 2
 """Gateway and engine: the first users of the range."""
 USAGE_EVERY_S = 1.0
-UNSENT_MAX = 10_000
-"""Ends remembered while the engine is away. Beyond it the Inventory still tells that they ended, not why."""
+UNSENT_MAX = 2_000
+"""Ends remembered while the engine is away: with a line of log each they fit into one message. Beyond it the Inventory
+still tells that they ended, not why."""
 NORMAL = (ExitCause.STOPPED, ExitCause.REMOVED, ExitCause.KEEPER_LOST)
 
 log = logging.getLogger("corral.keeper")
@@ -129,12 +129,12 @@ class Keeper:
                 tier=self._tier,
                 not_held=self._host.not_held(self._tier),
                 runtimes=dict(self._sandbox.runtimes),
+                exited=list(self._unsent),
             )
         )
+        self._unsent.clear()
         for runtime, pid in self._sandbox.zygote_pids().items():
             self._send(ZygoteUp(runtime=runtime, pid=pid))
-        while self._unsent:
-            self._send(self._unsent.popleft())
         for slot, address in self._stock.ready.items():
             self._send(SlotReady(slot=slot, address=address))
 
@@ -204,7 +204,7 @@ class Keeper:
                 slot=slot,
                 revision=revision,
                 package=f"{data}/packages/{revision.namespace}/{revision.package}",
-                code=f"{data}/code/{code_name(revision.id)}" if start.code else None,
+                code=start.code,
                 log_fd=log_fd,
                 stamps={**start.stamps, "received": received},
             )
@@ -261,6 +261,7 @@ class Keeper:
                 detail=detail,
                 cpu_s=exit.cpu_s,
                 memory_peak_mib=exit.memory_peak_mib,
+                revision=revision.id,
             )
         )
 
