@@ -78,6 +78,15 @@ def test_server_that_is_not_there_ends_with_4_and_says_how_to_start_one() -> Non
     )
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:abc", "127.0.0.1:80", "http://127.0.0.1:0"])
+def test_url_that_is_none_is_a_sentence(url: str) -> None:
+    done = corral("list", "--url", url)
+    assert (done.returncode, done.stderr) == (
+        USAGE,
+        f"corral: url = {url!r}, must be http://HOST:PORT or https://HOST:PORT\n",
+    )
+
+
 def test_every_mistake_in_what_is_deployed_is_a_line_of_its_own() -> None:
     done = corral("deploy", "Bad_Name", __file__, "--memory", "1", "--timeout", "soon", "--url", "http://127.0.0.1:1")
     assert done.returncode == USAGE

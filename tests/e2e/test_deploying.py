@@ -4,13 +4,14 @@ import hashlib
 import hmac
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from corral.package.bundle import pack
 
-from .server import EXAMPLES, Server, serving, wait_for
+from .server import CORRAL, EXAMPLES, Server, serving, wait_for
 
 GREETER = """
 def main(args):
@@ -45,6 +46,7 @@ def test_call_is_explained(shared: Server) -> None:
     assert json.loads(done.stdout) == {"a": 1}
     assert "status    200" in said
     assert "request   " in said
+    assert "header    content-type: application/json" in said
     assert "(started for this call)" in said
     assert "ms  cold start" in said
     assert "ms  function" in said
@@ -78,6 +80,29 @@ def test_followed_log_shows_lines_as_they_are_printed(shared: Server) -> None:
         shared.call("talks", {"n": 2})
         seen.append(follower.line())
     assert [line.rpartition(" said ")[2] for line in seen] == ["1", "2"]
+
+
+def test_followed_log_says_that_the_server_stopped(server: Server) -> None:
+    server.deploy("talks", "def handler(event): print('said')\n")
+    with subprocess.Popen(
+        [*CORRAL, "logs", "-f", "talks"],
+        env={**server.environment, "CORRAL_URL": server.url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as follower:
+        assert server.call("talks").status == 200
+        assert follower.stdout is not None and b"said" in follower.stdout.readline()
+        server.stop()
+        _, said = follower.communicate(timeout=10)
+    assert (follower.returncode, said.count(b"corral: ")) == (4, 1), said
+
+
+def test_function_that_is_not_there_does_not_keep_others_from_being_deleted(shared: Server) -> None:
+    for name in ("first", "last"):
+        shared.deploy(name, "def main(args): pass\n", "--initial", "0")
+    done = shared.cli("delete", "first", "nope", "last")
+    assert (done.returncode, done.stdout) == (3, b"deleted default/first\ndeleted default/last\n")
+    assert b"nope" in done.stderr
 
 
 def test_exits_are_described_with_their_cause(shared: Server) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from corral import errors
 from corral.parent.token import token_file
@@ -60,7 +60,7 @@ class Client:
     def __init__(self, url: str | None = None, environment: Mapping[str, str] = os.environ) -> None:
         self.url = (url or environment.get("CORRAL_URL") or DEFAULT_URL).rstrip("/")
         parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
             raise errors.Invalid(f"url = {self.url!r}, must be http://HOST:PORT or https://HOST:PORT")
         self._parts = parts
         self._token = environment.get("CORRAL_TOKEN") or self._token_left_by_up(environment)
@@ -108,6 +108,14 @@ class Client:
         if answer.status >= 300:
             raise fault_of(answer.status, content)
         return json.loads(content) if content else None
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether its port, if there is one, is a port's number."""
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 def fault_of(status: int, content: bytes) -> errors.CorralError:

@@ -8,6 +8,7 @@ import click
 
 from corral import __version__
 from corral.cli.client import Client
+from corral.cli.main import OK, exit_code
 from corral.cli.options import json_option, url_option
 from corral.cli.output import print_fields, print_json
 from corral.errors import CorralError
@@ -17,9 +18,22 @@ from corral.sandbox.probe import probe
 @click.command()
 @url_option
 @json_option
-def doctor(url: str | None, as_json: bool) -> None:
-    """Say what this machine allows, what is not held, and which settings of the host were changed."""
-    report = _machine() | {"server": _server(url)}
+def doctor(url: str | None, as_json: bool) -> int:
+    """Say what this machine allows, what is not held, and which settings of the host were changed. Exit code 4 when no
+    server answers, 5 when one refuses the token; what is known is printed all the same."""
+    client = Client(url)
+    fault: CorralError | None = None
+    server: dict[str, Any] = {"url": client.url, "state": "serves"}
+    try:
+        server |= client.manage("GET", "/status")
+    except CorralError as exc:
+        fault = exc
+        server["state"] = str(exc)
+    _print(_machine() | {"server": server}, as_json)
+    return OK if fault is None else exit_code(fault)
+
+
+def _print(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(report)
         return
@@ -51,12 +65,3 @@ def _machine() -> dict[str, Any]:
         # T1 uses namespaces and groups of its own; nothing on the host is switched.
         "host_settings_changed": [],
     }
-
-
-def _server(url: str | None) -> dict[str, Any]:
-    client = Client(url)
-    try:
-        status = client.manage("GET", "/status")
-    except CorralError as fault:
-        return {"url": client.url, "state": str(fault)}
-    return {"url": client.url, "state": "serves", **status}

@@ -8,6 +8,7 @@ import click
 from corral.cli.client import Client, functions_path
 from corral.cli.options import json_option, namespace_option, url_option
 from corral.cli.output import print_fields, print_json, print_table, seconds
+from corral.errors import NotFound
 
 PARTS = {
     "decided": "decided by the engine",
@@ -139,8 +140,15 @@ def _print_cold_start(parts: dict[str, Any]) -> None:
 @namespace_option
 @url_option
 def delete(names: tuple[str, ...], namespace: str, url: str | None) -> None:
-    """Remove functions, with their logs. Calls that run are finished."""
+    """Remove functions, with their logs. Calls that run are finished. One that is not there does not keep the rest."""
     client = Client(url)
+    missing = []
     for name in names:
-        client.manage("DELETE", functions_path(namespace, name))
-        click.echo(f"deleted {namespace}/{name}")
+        try:
+            client.manage("DELETE", functions_path(namespace, name))
+        except NotFound as fault:
+            missing.append(fault.message)
+        else:
+            click.echo(f"deleted {namespace}/{name}")
+    if missing:
+        raise NotFound("\n".join(missing))

@@ -17,6 +17,8 @@ from corral.errors import Invalid
 
 PARTS = {"queue": "waited in the queue", "cold": "cold start", "function": "function"}
 """Name in Server-Timing -> what it is."""
+EXPLAINED = ("x-request-id", "x-corral-instance", "x-corral-cold", "server-timing")
+"""Headers of Corral's own, which --verbose puts into words."""
 
 
 @click.command()
@@ -25,7 +27,9 @@ PARTS = {"queue": "waited in the queue", "cold": "cold start", "function": "func
 @click.option("-X", "--method", metavar="METHOD", help="[GET; POST with --data]")
 @click.option("-H", "--header", "headers", multiple=True, metavar="NAME: VALUE")
 @click.option("--path", default="", metavar="/PATH?QUERY", help="What follows the function's name.")
-@click.option("-v", "--verbose", is_flag=True, help="Show status, request id, where the time went, a curl line.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Show status, request id, headers, where the time went, a curl line."
+)
 @namespace_option
 @url_option
 @json_option
@@ -142,6 +146,9 @@ def _explain(answer: Answer, took_s: float) -> None:
     instance = answer.headers.get("x-corral-instance")
     if instance:
         click.echo(f"instance  {instance}{' (started for this call)' if is_cold else ''}", err=True)
+    for name, text in answer.headers.items():
+        if name not in EXPLAINED:
+            click.echo(f"header    {name}: {text}", err=True)
     click.echo(f"took      {took_s * 1000:.1f} ms", err=True)
     for part, value in parts.items():
         click.echo(f"  {value:8.1f} ms  {PARTS.get(part, part)}", err=True)

@@ -8,6 +8,7 @@ import click
 
 from corral.cli.client import Client, fault_of, functions_path
 from corral.cli.options import json_option, namespace_option, url_option
+from corral.errors import Unavailable
 
 
 @click.command()
@@ -37,6 +38,10 @@ def logs(
         raise fault_of(answer.status, answer.body())
     for raw in answer.lines():
         click.echo(raw.decode(errors="replace").rstrip("\n") if as_json else _readable(json.loads(raw)))
+    if follow:
+        # The server never ends it. Ask whether server and function are still there: their faults say it best.
+        client.manage("GET", functions_path(namespace, name))
+        raise Unavailable(f"the log of {namespace}/{name} broke off: a part of the server was restarted; follow again")
 
 
 def _readable(line: dict[str, object]) -> str:

@@ -1,12 +1,15 @@
 """`corral token`: make, list and revoke tokens. The token itself is shown once, when it is made."""
 
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
 from corral.cli.client import Client
 from corral.cli.options import json_option, url_option
 from corral.cli.output import print_json, print_table
+from corral.errors import Conflict, NotFound
 
 
 @click.group()
@@ -51,9 +54,24 @@ def list_tokens(url: str | None, as_json: bool) -> None:
 
 
 @token.command()
-@click.argument("digest")
+@click.argument("which", metavar="LABEL|DIGEST")
 @url_option
-def revoke(digest: str, url: str | None) -> None:
-    """Take a token's rights away. DIGEST is the beginning of its SHA-256, as `corral token list` shows it."""
-    Client(url).manage("DELETE", f"/tokens/{digest}")
-    click.echo(f"revoked {digest}")
+def revoke(which: str, url: str | None) -> None:
+    """Take a token's rights away: that with this label, or the one whose SHA-256 begins so, as `corral token list`
+    shows it."""
+    client = Client(url)
+    digest = chosen(which, client.manage("GET", "/tokens")["tokens"])
+    client.manage("DELETE", f"/tokens/{digest}")
+    click.echo(f"revoked {which}")
+
+
+def chosen(which: str, tokens: Sequence[Mapping[str, Any]]) -> str:
+    """The digest of the token meant. Raises NotFound; Conflict when `which` fits several: nobody's rights are taken
+    away by a guess."""
+    fits = [each for each in tokens if each["label"] == which or each["digest"].startswith(which)]
+    if not fits:
+        raise NotFound(f"no token is labelled {which!r}, and no token's SHA-256 begins so")
+    if len(fits) > 1:
+        digests = ", ".join(each["digest"][:12] for each in fits)
+        raise Conflict(f"{len(fits)} tokens fit {which!r}, must be one; give the digest: {digests}")
+    return str(fits[0]["digest"])
