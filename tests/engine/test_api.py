@@ -152,6 +152,9 @@ def test_a_token_that_makes_no_sense_is_refused(tmp_path: Path, token: dict[str,
         (["localhost:8080"], ["http://localhost:9999"], False),
         (["localhost:8080"], ["http://evil.example"], False),
         (["localhost:8080"], ["null"], False),
+        (["localhost:8080"], ["http://["], False),
+        (["localhost:8080"], ["http://[::1"], False),
+        (["localhost:8080"], ["http://\u2100"], False),
     ],
 )
 def test_hosts_and_origins(hosts: list[str], origins: list[str], allowed: bool) -> None:

@@ -241,8 +241,16 @@ def check_host(hosts: list[str], origins: list[str], configured: str) -> None:
     if name not in ("localhost", configured.lower()) and not _is_address(name):
         raise Forbidden(f"Host = {hosts[0][:80]!r}, must be localhost, an IP address or {configured!r}")
     for origin in origins:
-        if urlsplit(origin).netloc.lower() != hosts[0].lower():
+        if _authority_of(origin) != hosts[0].lower():
             raise Forbidden(f"Origin = {origin[:80]!r}, must be that of Host {hosts[0][:80]!r}")
+
+
+def _authority_of(origin: str) -> str | None:
+    """Host and port, in lower case; None: it has none that could be read."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _name_of(host: str) -> str:
