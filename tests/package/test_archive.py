@@ -70,6 +70,11 @@ def with_raw_size(content: bytes, size_field: bytes) -> bytes:
 MANY = [file(f"f{place}") for place in range(51)]
 PLAIN = packed(file("app.py", b"x" * 1000))
 
+LONG_NAME = tarfile.TarInfo("././@LongLink")
+LONG_NAME.type, LONG_NAME.size = tarfile.GNUTYPE_LONGNAME, 2
+CHAINED = (LONG_NAME.tobuf(tarfile.GNU_FORMAT) + b"a\0".ljust(512, b"\0")) * 3000 + PLAIN
+"""A name that belongs to a name that belongs to a name …"""
+
 REFUSED: dict[str, tuple[bytes, str]] = {
     "parent": (packed(file("../evil")), r"leads out of the package by \.\."),
     "parent inside": (packed(file("a/../../evil")), r"leads out of the package by \.\."),
@@ -97,7 +102,9 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "long part": (packed(file("a" * 256)), "too long a path"),
     "long path": (packed(file("/".join(["aaaaaaaaa"] * 120))), "too long a path"),
     "too many": (packed(*MANY), "more than 50 files and folders"),
-    "too deep": (packed(file("/".join("abcdefghijklmnopqrstuvwxyz" * 2))), "more than 50 files and folders"),
+    "too many parts": (packed(file("/".join("abcdefghijklmnop"), b""), *MANY[:35]), "more than 50 files and folders"),
+    "too deep": (packed(file("/".join("a" * 33))), "lies 33 names deep, must be at most 32"),
+    "long names of long names": (CHAINED, "long names are nested too deeply"),
     "too large": (packed(file("a", b"x" * 600_000), file("b", b"x" * 600_000)), "more than 1000000 bytes"),
     "too large by its word": (with_raw_size(PLAIN, b"77777777777"), "more than 1000000 bytes"),
     "negative size": (with_raw_size(PLAIN, b"\xff" * 12), "cannot be read|says it has"),
@@ -152,6 +159,12 @@ def test_files_and_folders_are_kept_with_normal_modes(tmp_path: Path, compress: 
     assert found["app.py"].read_bytes() == b"code"
     assert found["lib/ä.txt"].stat().st_size == 300_000
     assert stat.S_IMODE(target.stat().st_mode) == 0o755
+
+
+def test_the_deepest_folder_allowed_is_kept(tmp_path: Path) -> None:
+    deep = "/".join("a" * 31)
+    _, target = unpacked(tmp_path, packed(file(f"{deep}/one"), file(f"{deep}/two"), file("a/three"), folder(deep)))
+    assert sorted(path.name for path in target.rglob("*") if path.is_file()) == ["one", "three", "two"]
 
 
 def test_the_hash_is_of_the_contents_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import re
 import tarfile
 import unicodedata
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -23,6 +23,8 @@ from corral.errors import Invalid
 CHUNK = 256 * 1024
 NAME_MAX_BYTES = 255
 PATH_MAX_BYTES = 1000
+DEPTH_MAX = 32
+"""Names of a path: folders inside folders cost time for each file in them."""
 DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -59,14 +61,22 @@ class _Tree:
         self._named: set[str] = set()
         self._members_max = members_max
 
-    def add(self, path: str, is_folder: bool) -> None:
+    def add(self, path: str, is_folder: bool) -> Sequence[str]:
+        """The folders that are new by it, the outermost first. Raises Invalid."""
         if path in self._named:
             raise Invalid(f"package member {path!r} is there twice, must be there once")
-        parts = path.split("/")
-        for depth in range(1, len(parts)):
-            self._place("/".join(parts[:depth]), True)
-        self._place(path, is_folder)
+        new: list[str] = []
+        around = path if is_folder else path.rpartition("/")[0]
+        while around and around not in self._folders:
+            new.append(around)
+            around = around.rpartition("/")[0]
+        new.reverse()
+        for each in new:
+            self._place(each, True)
+        if not is_folder:
+            self._place(path, False)
         self._named.add(path)
+        return new
 
     def _place(self, path: str, is_folder: bool) -> None:
         folded = unicodedata.normalize("NFC", path).casefold()
@@ -97,9 +107,9 @@ def unpack(archive: Path, folder: Path, limits: Limits) -> str:
             if path is None:
                 continue
             _check_kind(member, path)
-            tree.add(path, member.isdir())
+            for new in tree.add(path, member.isdir()):
+                (folder / new).mkdir()
             if member.isdir():
-                (folder / path).mkdir(parents=True, exist_ok=True)
                 contents.append(f"{path}\0folder\0")
                 continue
             left -= member.size
@@ -125,6 +135,8 @@ def _readable(raw: BinaryIO, limits: Limits) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(fileobj=cast(BinaryIO, _Bounded(source, most)), mode="r|") as tar:
             yield tar
+    except RecursionError as exc:
+        raise Invalid("package cannot be read as a tar: its long names are nested too deeply") from exc
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError) as exc:
         raise Invalid(f"package cannot be read as a tar, plain or gzipped: {exc}") from exc
 
@@ -145,6 +157,8 @@ def _checked_path(member: tarfile.TarInfo) -> str | None:
         raise Invalid(
             f"package member {shown} has too long a path: at most {PATH_MAX_BYTES} bytes, {NAME_MAX_BYTES} in each part"
         )
+    if len(parts) > DEPTH_MAX:
+        raise Invalid(f"package member {shown} lies {len(parts)} names deep, must be at most {DEPTH_MAX}")
     if not parts and not member.isdir():
         raise Invalid(f"package member {shown} has no name")
     return path or None
@@ -166,7 +180,6 @@ def _write_file(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, pat
     source = tar.extractfile(member)
     assert source is not None, "a regular file has contents"
     executable = bool(member.mode & 0o100)
-    target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     written = 0
     with target.open("xb") as sink:
