@@ -125,15 +125,41 @@ def load(data: Path, environment: Mapping[str, str], flags: Mapping[str, Any]) -
             flag = flags.get(f"{group.name}.{field.name}")
             if flag is not None:
                 values[field.name] = flag
-        try:
-            settings[group.name] = msgspec.convert(values, group.type, strict=False)
-        except msgspec.ValidationError as exc:
-            problems.append(f"{group.name}: {exc}")
-    problems += [f"{file}: unknown table [{name}]" for name in tree]
+        read = _read(group.name, group.type, values, problems)
+        settings[group.name] = group.type(**read)
+    problems += [_misplaced(file, name, value) for name, value in tree.items()]
     problems += list(_impossible(settings))
     if problems:
         raise BadConfiguration("\n".join(problems))
     return Settings(**settings)
+
+
+RIGHT = {int: "must be a whole number", float: "must be a number", str: "must be text"}
+
+
+def _read(name: str, group: type[Group], values: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The fields that are right; a sentence in `problems` for each other."""
+    types = {field.name: field.type for field in msgspec.structs.fields(group)}
+    read = {}
+    for field, value in values.items():
+        if field not in types:
+            problems.append(f"{name}.{field} is not known, must be one of {', '.join(types)}")
+            continue
+        try:
+            read[field] = msgspec.convert(value, types[field], strict=False)
+        except msgspec.ValidationError:
+            problems.append(f"{name}.{field} = {value!r}, {RIGHT[types[field]]}")
+    return read
+
+
+def _misplaced(file: Path, name: str, value: object) -> str:
+    groups = msgspec.structs.fields(Settings)
+    if isinstance(value, dict):
+        return f"{file}: [{name}] is not known, must be one of {', '.join(f'[{group.name}]' for group in groups)}"
+    for group in groups:
+        if name in {field.name for field in msgspec.structs.fields(group.type)}:
+            return f"{file}: {name} = {value!r} stands above every table, must stand under [{group.name}]"
+    return f"{file}: {name} is not known"
 
 
 def _impossible(settings: Mapping[str, Any]) -> list[str]:

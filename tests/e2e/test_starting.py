@@ -52,7 +52,7 @@ def test_port_in_use_is_refused(shared: Server, tmp_path: Path) -> None:
     [
         (["--host", "0.0.0.0"], "server.host = 0.0.0.0 can be reached from other machines"),
         (["--port", "99999"], "server.port = 99999, must be between 0 and 65535"),
-        (["--port", "x"], "server"),
+        (["--port", "x"], "server.port = 'x', must be a whole number"),
         (["--auth", "none"], "server.auth = 'none', must be one of management, all"),
         (["--isolation", "vm"], "keeper.isolation = 'vm', must be one of auto, namespaces, process"),
         (["--keeper-slots", "-1"], "keeper.slots = -1, must be above 0"),

@@ -25,10 +25,19 @@ def test_address_of_another_machine_is_refused(host: str) -> None:
         listen_public(Server(host=host, port=0))
 
 
-@pytest.mark.parametrize(("host", "auth"), [("0.0.0.0", "management"), ("::", "management"), ("box", "management")])
+@pytest.mark.parametrize(
+    ("host", "auth"), [("0.0.0.0", "management"), ("::", "management"), ("203.0.113.9", "management")]
+)
 def test_open_host_needs_authentication(host: str, auth: str) -> None:
     with pytest.raises(BadConfiguration, match="must be --auth all there"):
         check_exposure(Server(host=host, auth=auth))
+
+
+def test_host_that_is_no_address_is_named_before_its_exposure() -> None:
+    with pytest.raises(
+        BadConfiguration, match=r"server.host = not.an.addr.invalid, must be an address of this machine"
+    ):
+        check_exposure(Server(host="not.an.addr.invalid"))
 
 
 @pytest.mark.parametrize(

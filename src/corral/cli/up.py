@@ -34,7 +34,12 @@ def _setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="What is deployed is kept here.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="What is deployed is kept here. [/var/lib/corral as root, else corral in $XDG_DATA_HOME or ~/.local/share]",
+)
 @_setting_options
 def up(data: Path | None, **flags: str | None) -> int:
     """Start a server and stay in the foreground until Ctrl-C. Every flag is also a line of DIR/config.toml and a

@@ -5,6 +5,7 @@ import os
 import socket
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from corral.config import Server
 from corral.errors import BadConfiguration
@@ -22,7 +23,9 @@ def is_loopback(host: str) -> bool:
 
 
 def check_exposure(server: Server) -> None:
-    """Raises BadConfiguration when others could reach a server that does not ask them who they are."""
+    """Raises BadConfiguration when there is no such address, or when others could reach a server that does not ask
+    them who they are."""
+    _address(server)
     if not is_loopback(server.host) and server.auth != "all":
         raise BadConfiguration(
             f"server.host = {server.host} can be reached from other machines and server.auth = {server.auth}; "
@@ -32,12 +35,7 @@ def check_exposure(server: Server) -> None:
 
 def listen_public(server: Server) -> socket.socket:
     """The TCP socket that clients connect to. Raises BadConfiguration: port in use, no such address."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as exc:
-        raise BadConfiguration(f"server.host = {server.host}, must be an address of this machine") from exc
+    family, kind, protocol, address = _address(server)
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -48,6 +46,17 @@ def listen_public(server: Server) -> socket.socket:
         raise BadConfiguration(_why_not(server, exc)) from exc
     listener.setblocking(False)
     return listener
+
+
+def _address(server: Server) -> tuple[int, int, int, Any]:
+    """Family, kind, protocol and address of the socket. Raises BadConfiguration when the host is not known."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as exc:
+        raise BadConfiguration(f"server.host = {server.host}, must be an address of this machine") from exc
+    return family, kind, protocol, address
 
 
 def _why_not(server: Server, exc: OSError) -> str:
