@@ -124,12 +124,6 @@ def key_of(revision: RevisionId) -> FunctionKey:
     return FunctionKey(revision.rpartition("@")[0])
 
 
-def code_name(revision: RevisionId) -> str:
-    """The file in DATA/code that holds the revision's marshalled entry module. A namespace has no dot in it, so no
-    two revisions share a name."""
-    return revision.replace("/", ".") + ".marshal"
-
-
 class Revision(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment of a function: its code and settings, never changed afterwards."""
 

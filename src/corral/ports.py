@@ -17,8 +17,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     revision: Revision
     package: str
     """Folder of the code on this host."""
-    code: str | None
-    """File with the marshalled entry module, if there is one."""
+    code: bytes | None
+    """The marshalled entry module, if an earlier instance gave it."""
     log_fd: int
     """The function's output goes here (a FIFO opened read-write, owned by the caller)."""
     stamps: dict[str, float]

@@ -1,42 +1,35 @@
-"""DATA/code: which marshalled modules are kept, and what becomes of those that cannot be."""
-
-import resource
-from pathlib import Path
+"""Which marshalled modules are kept."""
 
 from corral.engine.codes import CODE_MAX_BYTES, Codes
 from corral.model import RevisionId
 
-ONE, TWO = RevisionId("default/one@1"), RevisionId("default/two@1")
+ONE, TWO, THREE = (RevisionId(f"default/{name}@1") for name in ("one", "two", "three"))
 
 
-def test_code_is_kept_unless_it_is_too_large(tmp_path: Path) -> None:
-    codes = Codes(tmp_path)
-    assert codes.keep({ONE: b"marshal", TWO: b"x" * (CODE_MAX_BYTES + 1)}) == [ONE]
-    assert [file.name for file in tmp_path.iterdir()] == ["default.one@1.marshal"]
+def test_code_is_kept_unless_it_is_too_large() -> None:
+    codes = Codes()
+    codes.keep(ONE, b"marshal")
+    codes.keep(TWO, b"x" * (CODE_MAX_BYTES + 1))
+    assert (codes.get(ONE), codes.get(TWO)) == (b"marshal", None)
     codes.forget(ONE)
     codes.forget(TWO)
-    assert list(tmp_path.iterdir()) == []
+    assert codes.get(ONE) is None
 
 
-def test_code_an_instance_may_be_reading_is_not_written_again(tmp_path: Path) -> None:
-    codes = Codes(tmp_path)
-    codes.keep({ONE: b"first"})
-    assert codes.keep({ONE: b"second"}) == [ONE]
-    assert (tmp_path / "default.one@1.marshal").read_bytes() == b"first"
+def test_those_not_asked_for_longest_make_room() -> None:
+    codes = Codes(bytes_max=10)
+    codes.keep(ONE, b"1111")
+    codes.keep(TWO, b"2222")
+    assert codes.get(ONE) == b"1111"
+    codes.keep(THREE, b"3333")
+    assert (codes.get(ONE), codes.get(TWO), codes.get(THREE)) == (b"1111", None, b"3333")
 
 
-def test_code_of_an_earlier_engine_is_not_trusted(tmp_path: Path) -> None:
-    Codes(tmp_path).keep({ONE: b"first"})
-    Codes(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_code_the_disk_has_no_room_for_leaves_no_part_of_it(tmp_path: Path) -> None:
-    codes = Codes(tmp_path)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))
-    try:
-        assert codes.keep({ONE: b"12345", TWO: b"1234"}) == [TWO]
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [file.name for file in tmp_path.iterdir()] == ["default.two@1.marshal"]
+def test_what_was_forgotten_or_given_anew_takes_no_room() -> None:
+    codes = Codes(bytes_max=10)
+    for _ in range(10):
+        codes.keep(ONE, b"1111")
+    codes.keep(TWO, b"2222")
+    codes.forget(TWO)
+    codes.keep(THREE, b"333333")
+    assert (codes.get(ONE), codes.get(THREE)) == (b"1111", b"333333")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from corral.config import Settings
 from corral.engine import catalog
 from corral.model import ExitCause, RevisionId
 from corral.package.bundle import pack
+from corral.ports import StoredFunction
 
 from .world import World, world
 
@@ -163,14 +164,13 @@ def test_initial_0_deploys_without_loading(tmp_path: Path) -> None:
 def test_what_the_first_load_shows_is_kept_for_good(tmp_path: Path) -> None:
     async def scene(w: World) -> None:
         await w.put("hello", await w.upload(code(tmp_path)), initial=0)
-        w.gateway.answers[link.Assign] = lambda message: w.gateway.ready(message.instance, b"marshal", is_async=True)
+        commits = w.store.commits
+        w.gateway.answers[link.Assign] = lambda message: w.gateway.ready(message.instance, is_async=True)
         w.gateway.send(link.Want("default/hello@1", 1, 0, 0.001, 5.0))  # type: ignore[arg-type]
         learned = await w.gateway.got(link.RoutePut, where=lambda put: put.revision.style is not None)
         assert (learned.revision.concurrency, learned.serving) == (100, True)
-        file = tmp_path / "code/default.hello@1.marshal"
-        await w.until(file.exists)
-        assert file.read_bytes() == b"marshal"
         assert (await w.get("/namespaces/default/functions/hello")).json["is_async"]
+        await w.until(lambda: w.store.commits > commits)
 
     async def after_a_restart(w: World) -> None:
         assert (await w.get("/namespaces/default/functions/hello")).json["style"] == "handle"
@@ -189,12 +189,19 @@ def test_fifty_first_loads_do_not_wait_for_the_disk_fifty_times(
         package = await w.upload(code(tmp_path))
         wanted = [{"name": name, "package": package, "spec": {"initial": 0}} for name in names]
         await w.ask("POST", "/namespaces/default/functions", json.dumps(wanted).encode())
-        routes, commits = len(w.gateway.all(link.RoutePut)), w.store.commits
-        w.gateway.answers[link.Assign] = lambda message: w.gateway.ready(message.instance, b"marshal")
+        routes = len(w.gateway.all(link.RoutePut))
+        batches: list[int] = []
+        put = w.store.put_functions
+
+        async def counted(functions: Iterable[StoredFunction]) -> None:
+            batch = list(functions)
+            await put(batch)
+            batches.append(len(batch))
+
+        monkeypatch.setattr(w.store, "put_functions", counted)
         w.gateway.send(*(link.Want(RevisionId(f"default/{name}@1"), 1, 0, 0.001, 5.0) for name in names))
-        files = [tmp_path / f"code/default.{name}@1.marshal" for name in names]
-        await w.until(lambda: all(file.exists() for file in files))
-        assert w.store.commits - commits <= 10
+        await w.until(lambda: sum(batches) == len(names))
+        assert len(batches) <= 10
         assert len(w.gateway.all(link.RoutePut)) == routes, "nothing that gateways go by has changed"
 
     async def after_a_restart(w: World) -> None:
@@ -205,14 +212,13 @@ def test_fifty_first_loads_do_not_wait_for_the_disk_fifty_times(
     play(tmp_path, after_a_restart)
 
 
-def test_a_later_start_is_told_of_the_kept_code(tmp_path: Path) -> None:
+def test_a_later_start_is_given_the_code_of_the_first(tmp_path: Path) -> None:
     async def scene(w: World) -> None:
         w.gateway.answers[link.Assign] = lambda message: w.gateway.ready(message.instance, b"marshal")
         await w.put("hello", await w.upload(code(tmp_path)))
-        await w.until((tmp_path / "code/default.hello@1.marshal").exists)
         w.gateway.send(link.Want("default/hello@1", 1, 1, 0.001, 5.0))  # type: ignore[arg-type]
-        assert not w.keeper.all(link.Start)[0].code
-        assert (await w.keeper.got(link.Start, 2)).code
+        assert w.keeper.all(link.Start)[0].code is None
+        assert (await w.keeper.got(link.Start, 2)).code == b"marshal"
 
     play(tmp_path, scene)
 

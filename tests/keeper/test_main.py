@@ -132,7 +132,7 @@ class Engine:
         return msgspec.structs.replace(revision, **changes)
 
     def start(self, instance: str, revision: Revision, slot: SlotId | None = None) -> None:
-        self.send(Start(instance=InstanceId(instance), slot=slot, revision=revision, code=False, stamps={}))
+        self.send(Start(instance=InstanceId(instance), slot=slot, revision=revision, code=None, stamps={}))
 
     def log(self, name: str) -> list[str]:
         file = self.data / "logs/default" / name / "current.jsonl"

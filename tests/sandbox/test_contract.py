@@ -254,9 +254,7 @@ def test_a_start_takes_the_code_of_an_earlier_one(tier: str) -> None:
         await client.call({})
         client.close()
         assert client.code
-        path = made.data / "code/default.f1@1.marshal"
-        path.write_bytes(client.code)
-        second = await made.start(ECHO, code_file=str(path))
+        second = await made.start(ECHO, marshalled=client.code)
         client = await made.connect(second)
         assert await client.call({"say": "hi"}) == {"echo": "hi"}
         client.close()

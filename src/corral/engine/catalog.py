@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 import msgspec
 
 from corral.clock import Clock
-from corral.engine.codes import Codes
 from corral.engine.fleet import Fleet
 from corral.engine.uids import Uids
 from corral.errors import Conflict, CorralError, Invalid, LoadFailed, NotFound, StoreFailed, Unavailable
@@ -56,17 +55,17 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
 class Catalog:
     """Deployed functions by key. `run` writes down what is learned later; it ends only by cancellation."""
 
-    def __init__(self, store: Store, fleet: Fleet, packages: Packages, codes: Codes, uids: Uids, clock: Clock) -> None:
+    def __init__(self, store: Store, fleet: Fleet, packages: Packages, uids: Uids, clock: Clock) -> None:
         self._store, self._fleet, self._packages = store, fleet, packages
-        self._codes, self._uids, self._clock = codes, uids, clock
+        self._uids, self._clock = uids, clock
         self._functions: dict[FunctionKey, StoredFunction] = {}
         self._uid_by_revision: dict[RevisionId, int] = {}
         self._last_number: dict[FunctionKey, int] = {}
         self._deleted_up_to: dict[FunctionKey, int] = {}
         """Deployments with a number up to this began before the function's last deletion: it was meant for them too."""
         self._locks: weakref.WeakValueDictionary[FunctionKey, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._learned: dict[RevisionId, tuple[Revision, bytes | None]] = {}
-        """What loading has shown and is not on disk yet: the revision with it, and its marshalled entry module."""
+        self._learned: dict[RevisionId, Revision] = {}
+        """Revisions with what loading has shown, as far as it is not on disk yet."""
         self._has_work = asyncio.Event()
         fleet.loaded = self._loaded
         fleet.emptied = self._emptied
@@ -272,14 +271,10 @@ class Catalog:
 
     # -- what is learned later ------------------------------------------------------------------------------
 
-    def _loaded(self, revision: Revision, style: Style, is_async: bool, code: bytes | None) -> None:
-        if (revision.style, revision.is_async) != (style, is_async):
-            revision = msgspec.structs.replace(revision, style=style, is_async=is_async)
-            self._fleet.learn(revision)
-        elif code is None:
-            return
-        _, earlier = self._learned.get(revision.id, (None, None))
-        self._learned[revision.id] = (revision, code or earlier)
+    def _loaded(self, revision: Revision, style: Style, is_async: bool) -> None:
+        learned = msgspec.structs.replace(revision, style=style, is_async=is_async)
+        self._fleet.learn(learned)
+        self._learned[revision.id] = learned
         self._has_work.set()
 
     def _emptied(self, revision: Revision) -> None:
@@ -288,7 +283,6 @@ class Catalog:
         if uid is not None:
             self._uids.give_back(uid)
             self._drop_package(revision.namespace, revision.package)
-        self._codes.forget(revision.id)
 
     def _drop_package(self, namespace: str, package: str) -> None:
         self._packages.drop(namespace, package)
@@ -302,8 +296,7 @@ class Catalog:
             self._has_work.clear()
             learned, self._learned = self._learned, {}
             with suppress(StoreFailed):
-                await self._keep_styles([revision for revision, _ in learned.values()])
-            await self._keep_codes({revision: code for revision, (_, code) in learned.items() if code is not None})
+                await self._keep_styles(list(learned.values()))
             if not await self._packages.clear():
                 self._has_work.set()
             await asyncio.sleep(LEARNED_EVERY_S)
@@ -319,16 +312,6 @@ class Catalog:
                 await self._store.put_functions(fresh)
             for each in fresh:
                 self._functions[each.revision.key] = each
-
-    async def _keep_codes(self, codes: Mapping[RevisionId, bytes]) -> None:
-        wanted = {revision: code for revision, code in codes.items() if revision in self._uid_by_revision}
-        if not wanted:
-            return
-        for revision in await asyncio.to_thread(self._codes.keep, wanted):
-            if revision in self._uid_by_revision:
-                self._fleet.code_kept(revision)
-            else:
-                self._codes.forget(revision)
 
 
 def _name_problems(kind: str, name: str) -> Iterator[str]:

@@ -1,54 +1,39 @@
-"""DATA/code: the marshalled entry modules that instances handed out on their first load."""
+"""The marshalled entry modules that instances handed out on their first load, so that later ones need not compile."""
 
-import logging
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections import OrderedDict
 
-from corral.model import RevisionId, code_name
+from corral.model import RevisionId
 
 CODE_MAX_BYTES = 64 * 1024
-
-log = logging.getLogger("corral.engine.codes")
+CODES_MAX_BYTES = 32 * 1024 * 1024
+"""Some ten thousand functions of a few pages each."""
 
 
 class Codes:
-    """Blocking. Emptied at start: marshalled code belongs to the very interpreter that made it, which may have been
-    replaced while no engine ran. The first instance of each revision makes it anew."""
+    """In memory only: marshalled code belongs to the very interpreter that made it, which may have been replaced while
+    no engine ran, and a file for each first start costs more than the start. Those not asked for longest make room."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for file in folder.iterdir():
-            file.unlink()
+    def __init__(self, bytes_max: int = CODES_MAX_BYTES) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._codes: OrderedDict[RevisionId, bytes] = OrderedDict()
 
-    def keep(self, codes: Mapping[RevisionId, bytes]) -> Sequence[RevisionId]:
-        """Those that are on disk now. Too large ones are not worth it. What is there already stays as it is: an
-        instance that starts may be reading it."""
-        kept = []
-        for revision, code in codes.items():
-            if len(code) > CODE_MAX_BYTES:
-                continue
-            try:
-                self._write(revision, code)
-            except FileExistsError:
-                pass
-            except OSError as exc:
-                log.warning("marshalled code not kept", extra={"revision": revision, "why": str(exc)})
-                self.forget(revision)
-                continue
-            kept.append(revision)
-        return kept
+    def keep(self, revision: RevisionId, code: bytes) -> None:
+        """Unless it is too large to be worth it."""
+        self.forget(revision)
+        if len(code) > CODE_MAX_BYTES:
+            return
+        self._codes[revision] = code
+        self._bytes += len(code)
+        while self._bytes > self._bytes_max:
+            _, oldest = self._codes.popitem(last=False)
+            self._bytes -= len(oldest)
 
-    def _write(self, revision: RevisionId, code: bytes) -> None:
-        """Nobody is told of the file before it is whole, so it needs no second name on its way; and what is lost in a
-        crash is made anew, so nobody waits for the disk."""
-        fd = os.open(self._folder / code_name(revision), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            if os.write(fd, code) != len(code):
-                raise OSError("the disk is full")
-        finally:
-            os.close(fd)
+    def get(self, revision: RevisionId) -> bytes | None:
+        code = self._codes.get(revision)
+        if code is not None:
+            self._codes.move_to_end(revision)
+        return code
 
     def forget(self, revision: RevisionId) -> None:
-        (self._folder / code_name(revision)).unlink(missing_ok=True)
+        self._bytes -= len(self._codes.pop(revision, b""))

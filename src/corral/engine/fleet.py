@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from corral import link, roster
 from corral.clock import Clock
+from corral.engine.codes import Codes
 from corral.engine.followers import Followers
 from corral.engine.history import ExitSeen, History
 from corral.engine.links import Links, Peer
@@ -28,7 +29,7 @@ DROPPED_GRACE_S = 0.5
 
 
 class Fleet:
-    """See the module. `loaded(revision, style, is_async, code)` is called when an instance has loaded its code,
+    """See the module. `loaded(revision, style, is_async)` is called when loading the code has shown something new,
     `emptied(revision)` when a revision that was given up has no instance left."""
 
     def __init__(self, plan: Roster, clock: Clock, history: History) -> None:
@@ -38,6 +39,7 @@ class Fleet:
         self.tokens: Callable[[], Sequence[StoredToken]] = lambda: ()
         self._links = Links()
         self._revisions = Revisions(self._links)
+        self._codes = Codes()
         self.followers = Followers(self._links)
         self._running = Instances()
         self.node = Node()
@@ -315,6 +317,7 @@ class Fleet:
 
     def _check_left(self, revision: RevisionId) -> None:
         if self._revisions.is_leaving(revision) and not self._running.of(revision):
+            self._codes.forget(revision)
             self.emptied(self._revisions.forget(revision))
 
     # -- the Roster's actions -------------------------------------------------------------------------------

@@ -23,7 +23,6 @@ from corral.auth.tokens import Keyring
 from corral.clock import Clock, SystemClock
 from corral.config import EXIT_UNUSABLE, Boot, read_boot
 from corral.engine.catalog import Catalog
-from corral.engine.codes import Codes
 from corral.engine.exposition import exposition
 from corral.engine.fleet import Fleet
 from corral.engine.history import History
@@ -66,7 +65,7 @@ class Engine:
         self._store = store
         self._shelf = Shelf(data / "packages", limits)
         self._uids = Uids(settings.keeper.uid_base, settings.keeper.uid_count)
-        self.catalog = Catalog(store, self.fleet, self._shelf, Codes(data / "code"), self._uids, clock)
+        self.catalog = Catalog(store, self.fleet, self._shelf, self._uids, clock)
         self.tokens = Tokens(store, Keyring(boot.admin_token_sha256), self.fleet, clock)
         listener = socket.socket(fileno=boot.fds["link"])
         self.peers = Peers(listener, self.fleet, own_id, settings.keeper.uid_base)

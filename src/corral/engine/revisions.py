@@ -9,14 +9,12 @@ from corral.model import FunctionKey, Revision, RevisionId
 class Known:
     """A revision the gateways know."""
 
-    __slots__ = ("has_code", "is_serving", "revision", "verification")
+    __slots__ = ("is_serving", "revision", "verification")
 
     def __init__(self, revision: Revision, verification: Verification | None, is_serving: bool) -> None:
         self.revision = revision
         self.is_serving = is_serving
         self.verification = verification
-        self.has_code = False
-        """Whether DATA/code holds its marshalled entry module."""
 
 
 class Revisions:

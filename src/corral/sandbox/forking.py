@@ -60,8 +60,6 @@ class Tier(Protocol):
         """Descriptors an instance needs for its code, by their names in docs/zygote.md."""
         ...
 
-    def code_fd(self, code: str) -> int: ...
-
     def package_path(self, package: str) -> str:
         """The folder as an instance sees it."""
         ...
@@ -244,7 +242,7 @@ class ForkingSandbox:
         try:
             fds["log"] = os.dup(launch.log_fd)
             if launch.code is not None:
-                fds["code"] = self._tier.code_fd(launch.code)
+                fds["code"] = _memory_file(launch.code)
         except OSError:
             close_all(fds)
             raise
@@ -519,3 +517,14 @@ class ForkingSandbox:
 def _remove(groups: Sequence[Group]) -> list[Group]:
     """Those the kernel has not let go of yet."""
     return [group for group in groups if not group.remove()]
+
+
+def _memory_file(contents: bytes) -> int:
+    """A descriptor at whose beginning they stand; a pipe might not hold them."""
+    fd = os.memfd_create("code")
+    try:
+        os.pwrite(fd, contents, 0)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from corral.config import Boot
 from corral.model import FunctionSpec, Revision, SlotId
-from corral.sandbox import mounts, network, processes, syscalls
+from corral.sandbox import mounts, network, processes
 from corral.sandbox.cgroups import Group, Limits, open_groups
 from corral.sandbox.interpreters import Interpreter
 from corral.sandbox.root import INSIDE, RUNTIMES, Bind, enter_command, root_plan
@@ -77,9 +77,6 @@ class NamespaceTier:
 
     def package_path(self, package: str) -> str:
         return "/function"
-
-    def code_fd(self, code: str) -> int:
-        return syscalls.open_beneath(self._data, self._inside(code), os.O_RDONLY)
 
     def _inside(self, path: str) -> str:
         return path.removeprefix(self._data_path)

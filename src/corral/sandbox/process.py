@@ -48,9 +48,6 @@ class ProcessTier:
     def package_path(self, package: str) -> str:
         return package
 
-    def code_fd(self, code: str) -> int:
-        return os.open(code, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-
     def kill(self, pid: int, pidfd: int) -> None:
         processes.kill_family(pid)
 
