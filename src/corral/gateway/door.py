@@ -146,7 +146,7 @@ class Door(asyncio.Protocol):
         doors.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._doors.connections.discard(self)
+        self._doors.left(self)
         self._state = CLOSED
         taker, self._taker = self._taker, None
         if taker is not None:
@@ -286,7 +286,7 @@ class Door(asyncio.Protocol):
         handler = self._doors.handler(request.path)
         if handler is None:
             raise Refused(404, "not_found", "nothing is served at this path: functions are at /function/NAME")
-        self._closes = not request.keep_alive
+        self._closes = not request.keep_alive or self._doors.draining
         self._answered = self._chunked = False
         self._bodiless = request.method == b"HEAD"
         if self._complete:
@@ -533,6 +533,13 @@ class Door(asyncio.Protocol):
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def drain(self) -> None:
+        """The gateway stops: no request after this one, and none at all on an idle connection."""
+        self._closes = True
+        if self._state == HEAD:
+            self._state = CLOSED
+            self._transport.close()
 
     def sweep(self, now: float) -> None:
         """Called about once a second: end what waits too long for its client."""

@@ -1,6 +1,7 @@
 """What all client connections share, and the sweep that ends those whose client is too slow."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from email.utils import formatdate
 from time import monotonic
@@ -28,6 +29,9 @@ class Doors:
         self.ids = ids
         self.stats = stats
         self.connections: set[Door] = set()
+        self.draining = False
+        """No connection takes another request."""
+        self._empty = asyncio.Event()
         self.fixed = b""
         """`server` and `date` lines, renewed each second."""
         self.head_max = config.header_max_bytes + config.target_max_bytes
@@ -47,6 +51,22 @@ class Doors:
 
     def renew_date(self) -> None:
         self.fixed = b"server: corral\r\ndate: %b\r\n" % formatdate(usegmt=True).encode("ascii")
+
+    async def drain(self, most_s: float) -> None:
+        """Close idle connections, let the others finish their request; return when all are closed, or in `most_s`."""
+        self.draining = True
+        for door in list(self.connections):
+            door.drain()
+        if self.connections:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(most_s):
+                    await self._empty.wait()
+
+    def left(self, door: Door) -> None:
+        """Its connection ended."""
+        self.connections.discard(door)
+        if self.draining and not self.connections:
+            self._empty.set()
 
     def close(self) -> None:
         """End all connections at once."""

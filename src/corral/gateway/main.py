@@ -1,7 +1,8 @@
 """The gateway process: composes the data plane and runs it until it is told to stop.
 
-Everything long-lived is in one task group. SIGTERM ends the process at once: connections that are not accepted yet
-wait in the parent's socket for the next gateway."""
+Everything long-lived is in one task group. At SIGTERM nothing is accepted any more, idle connections are closed, and
+the requests in flight get DRAIN_S to be answered; connections that are not accepted wait in the parent's socket for
+the next gateway. A second SIGTERM ends the process at once."""
 
 import asyncio
 import contextlib
@@ -35,6 +36,8 @@ log = logging.getLogger("corral.gateway")
 
 SYNC_WAIT_S = 1.0
 """How long a new gateway waits for its routes before it accepts: those it does not know by then are answered 503."""
+DRAIN_S = 1.5
+"""How long requests in flight may go on at a stop. Less than the parent's patience with the gateway."""
 BACKLOG = 4096
 _PR_SET_PDEATHSIG = 1
 
@@ -60,21 +63,33 @@ class Gateway:
             b"/metrics": self.metrics,
         }
         self.doors = Doors(settings.gateway, handlers, invoke.explain, RequestIds(rng), self.stats)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let `run` finish what is in flight and return."""
+        self._stop.set()
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Serve until told to stop, or cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self.engine.run(), name="link to the engine")
-                group.create_task(self.engine.report(), name="report what was seen")
-                group.create_task(self.doors.run(), name="sweep connections")
+                services = [
+                    group.create_task(self.engine.run(), name="link to the engine"),
+                    group.create_task(self.engine.report(), name="report what was seen"),
+                    group.create_task(self.doors.run(), name="sweep connections"),
+                ]
                 await self.engine.synced(SYNC_WAIT_S)
                 server = await asyncio.get_running_loop().create_server(
                     self.doors.make, sock=self._listener, backlog=BACKLOG
                 )
                 log.info("gateway serves", extra={"address": self._listener.getsockname()[:2]})
-                async with server:
-                    await server.serve_forever()
+                try:
+                    await self._stop.wait()
+                finally:
+                    server.close()
+                await self.doors.drain(DRAIN_S)
+                for service in services:
+                    service.cancel()
         finally:
             self.relay.close()
             self.metrics.close()
@@ -86,8 +101,13 @@ async def _until_told(gateway: Gateway) -> None:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
-    for number in (signal.SIGTERM, signal.SIGINT):
+
+    def told(number: signal.Signals) -> None:
+        gateway.stop()
         loop.add_signal_handler(number, task.cancel)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told, number)
     # What exists now lives as long as the process: the collector need not look at it again. A call leaves no cycles,
     # so young collections can be rare.
     gc.collect()

@@ -25,8 +25,8 @@ from corral.parent.view import View, check_readable, enclosed
 
 log = logging.getLogger("corral.parent.main")
 
-DRAIN_S = 1.0
-"""How long the gateway may finish calls at a stop; the whole stop takes at most 3 s."""
+DRAIN_S = 1.7
+"""How long the gateway may take to end: it gives the calls in flight 1.5 s. The whole stop takes at most 3 s."""
 END_S = 1.2
 NAMES = ("keeper", "engine", "gateway")
 GATEWAY, ENGINE = 0, 1
