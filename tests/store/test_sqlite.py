@@ -183,11 +183,31 @@ def test_a_second_engine_on_the_same_file_is_refused(tmp_path: Path) -> None:
             SqliteStore(tmp_path / "db", busy_s=0.0)
 
 
-def test_a_record_of_another_version_is_named_and_the_writer_lives_on(tmp_path: Path) -> None:
+def test_a_setting_of_a_newer_patch_version_is_left_out(tmp_path: Path) -> None:
     async def use(store: SqliteStore) -> None:
         await store.put_functions([function("hello")])
-        await store._submit(lambda c: c.execute("UPDATE functions SET spec = '{\"warp\": 9}'").rowcount)
-        with pytest.raises(StoreFailed, match=r"a record that this version cannot read: .*warp"):
+        await store._submit(lambda c: c.execute('UPDATE functions SET spec = \'{"warp": 9, "min": 2}\'').rowcount)
+        [stored], _ = await store.load()
+        assert stored.revision.spec == FunctionSpec(min=2)
+
+    within(tmp_path / "db", use)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ('spec = \'{"min": "two"}\'', "Expected `int`, got `str`"),
+        ("spec = '[]'", "Expected `object`, got `array`"),
+        ("spec = '{'", "Input data was truncated"),
+        ("style = 'go'", "Invalid enum value 'go'"),
+        ("uid = 'root'", "Expected `int`, got `str`"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_named_and_the_writer_lives_on(tmp_path: Path, change: str, why: str) -> None:
+    async def use(store: SqliteStore) -> None:
+        await store.put_functions([function("hello")])
+        await store._submit(lambda c: c.execute(f"UPDATE functions SET {change}").rowcount)
+        with pytest.raises(StoreFailed, match=rf"cannot read, function default/hello: {why}.*: start the Corral that"):
             await store.load()
         assert await store.delete_function(function_key("default", "hello"))
 

@@ -166,6 +166,10 @@ def main() -> int:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(Engine(boot, store, SystemClock()).run())
+    except StoreFailed as fault:
+        # Of reading what is stored: while it serves, a failing store is each request's affair.
+        print(fault.message, file=sys.stderr)
+        return EXIT_UNUSABLE
     finally:
         store.close()
     return 0

@@ -1,11 +1,13 @@
 """Rows of the schema <-> the nouns."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
-from corral.model import FunctionSpec, Revision, Style, function_key, revision_id
+from corral.model import FunctionSpec, function_key, revision_id
 from corral.ports import StoredFunction, StoredToken
 
 LOAD_FUNCTIONS = "SELECT * FROM functions ORDER BY namespace, name"
@@ -29,6 +31,18 @@ VALUES (:digest, :label, :namespaces, :manage, :invoke, :created_at)
 DELETE_TOKEN = "DELETE FROM tokens WHERE digest = ?"
 
 
+class Unreadable(Exception):
+    """A row is damaged, or in a form that this version does not know. The text names it."""
+
+
+@contextmanager
+def _naming(record: str) -> Iterator[None]:
+    try:
+        yield
+    except (msgspec.MsgspecError, TypeError, UnicodeError) as exc:
+        raise Unreadable(f"{record}: {exc}") from exc
+
+
 def function_row(stored: StoredFunction) -> dict[str, Any]:
     revision = stored.revision
     return {
@@ -46,21 +60,29 @@ def function_row(stored: StoredFunction) -> dict[str, Any]:
 
 
 def stored_function(row: sqlite3.Row) -> StoredFunction:
-    """Raises msgspec.ValidationError when the row holds what this version does not know."""
+    """Raises Unreadable."""
     key = function_key(row["namespace"], row["name"])
-    revision = Revision(
-        id=revision_id(key, row["number"]),
-        namespace=row["namespace"],
-        name=row["name"],
-        number=row["number"],
-        package=row["package"],
-        uid=row["uid"],
-        spec=msgspec.json.decode(row["spec"], type=FunctionSpec),
-        style=msgspec.convert(row["style"], Style | None),
-        is_async=bool(row["is_async"]),
-        created_at=row["created_at"],
-    )
-    return StoredFunction(revision=revision, updated_at=row["updated_at"])
+    with _naming(f"function {key}"):
+        fields = {
+            "id": revision_id(key, row["number"]),
+            "namespace": row["namespace"],
+            "name": row["name"],
+            "number": row["number"],
+            "package": row["package"],
+            "uid": row["uid"],
+            "spec": _spec(row["spec"]),
+            "style": row["style"],
+            "is_async": bool(row["is_async"]),
+            "created_at": row["created_at"],
+        }
+        return msgspec.convert({"revision": fields, "updated_at": row["updated_at"]}, StoredFunction)
+
+
+def _spec(stored: str) -> FunctionSpec:
+    """Fields that a newer patch version added are left out; what people send may hold none that is not known."""
+    found = msgspec.json.decode(stored, type=dict[str, Any])
+    known = {name: value for name, value in found.items() if name in FunctionSpec.__struct_fields__}
+    return msgspec.convert(known, FunctionSpec)
 
 
 def token_row(token: StoredToken) -> dict[str, Any]:
@@ -75,11 +97,13 @@ def token_row(token: StoredToken) -> dict[str, Any]:
 
 
 def stored_token(row: sqlite3.Row) -> StoredToken:
-    return StoredToken(
-        digest=row["digest"],
-        label=row["label"],
-        namespaces=msgspec.json.decode(row["namespaces"], type=list[str]),
-        manage=bool(row["manage"]),
-        invoke=bool(row["invoke"]),
-        created_at=row["created_at"],
-    )
+    """Raises Unreadable."""
+    with _naming(f"token {row['digest']}"):
+        return StoredToken(
+            digest=row["digest"],
+            label=row["label"],
+            namespaces=msgspec.json.decode(row["namespaces"], type=list[str]),
+            manage=bool(row["manage"]),
+            invoke=bool(row["invoke"]),
+            created_at=row["created_at"],
+        )

@@ -11,8 +11,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from corral.errors import CorralError, DataFolderBusy, StoreFailed, StoreTooNew
 from corral.model import FunctionKey
 from corral.ports import StoredFunction, StoredToken
@@ -215,8 +213,11 @@ class SqliteStore:
 
 
 def _unreadable(exc: Exception, path: Path) -> CorralError:
-    if isinstance(exc, msgspec.MsgspecError):
-        return StoreFailed(f"{path} holds a record that this version cannot read: {exc}")
+    if isinstance(exc, rows.Unreadable):
+        return StoreFailed(
+            f"{path} holds a record that this version cannot read, {exc}: "
+            "start the Corral that wrote it, or restore a copy of the file"
+        )
     return StoreFailed(f"{path}: {type(exc).__name__}: {exc}; nothing was changed")
 
 

@@ -1,0 +1,43 @@
+"""The engine as a process of its own."""
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from corral.config import EXIT_UNUSABLE
+from corral.package.bundle import pack
+
+from .world import boot_of, listening, world
+
+
+def test_an_unreadable_record_ends_it_for_good_with_one_sentence(tmp_path: Path) -> None:
+    async def deploy() -> None:
+        (tmp_path / "app.py").write_text("def main(args): return args")
+        async with world(tmp_path) as w:
+            assert (await w.put("hello", await w.upload(pack(tmp_path / "app.py")), initial=0)).status == 201
+
+    asyncio.run(deploy())
+    with contextlib.closing(sqlite3.connect(tmp_path / "corral.db")) as connection:
+        connection.execute('UPDATE functions SET spec = \'{"memory_mib": "much"}\'')
+        connection.commit()
+    with listening(tmp_path / "link.sock") as link, listening(tmp_path / "api.sock") as api:
+        fds = {"link": link.fileno(), "api": api.fileno()}
+        boot = msgspec.json.encode(boot_of(tmp_path, fds, os.getpid())).decode()
+        ended = subprocess.run(
+            [sys.executable, "-P", "-m", "corral.engine.main"],
+            env={"CORRAL_BOOT": boot, "PATH": os.environ["PATH"]},
+            pass_fds=list(fds.values()),
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    assert ended.returncode == EXIT_UNUSABLE
+    assert ended.stderr.count("\n") == 1
+    said = "holds a record that this version cannot read, function default/hello: Expected `int`, got `str`"
+    assert ended.stderr.startswith(f"{tmp_path}/corral.db {said} - at `$.memory_mib`")
