@@ -907,6 +907,25 @@ def test_slow_sender_whose_deadline_passes_does_not_end_an_instance(
     play(tmp_path, scene)
 
 
+def test_answer_that_breaks_off_does_not_count_as_a_good_one(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        instance = await s.instance(s.deploy())
+        client = await s.client()
+        client.send(b"GET /function/echo HTTP/1.1\r\nHost: h\r\n\r\n")
+        call = await instance.call()
+        call.head(200)
+        call.part(b"first")
+        await client.reader.readuntil(b"first")
+        call.raises("ValueError: late")
+        assert b"0\r\n\r\n" not in await client.closed()
+        told = s.gateway.stats.text()
+        assert 'corral_calls_total{namespace="default",function="echo",status="cut"} 1' in told
+        assert 'function="echo",status="2xx"} 0' in told
+        await s.settled()
+
+    play(tmp_path, scene)
+
+
 def test_overrun_is_said_again_to_an_engine_that_was_away(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
         instance = await s.instance(s.deploy(timeout_s=0.1))

@@ -154,7 +154,7 @@ class Call:
         if answer is None:
             return
         if self.began:
-            self.lane.count(self, self.status)
+            self.lane.stats.cut()
             answer.cut()
             return
         reply = self.explain(fault, self.request_id)

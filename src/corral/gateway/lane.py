@@ -107,7 +107,7 @@ class Lane:
 
     def abandon(self, call: Call) -> None:
         """The client left. A call that an instance has stays here until the instance is through with it."""
-        self.stats.left(call.began)
+        self.stats.left()
         self._carry_out(self.pool.cancel(call.id, monotonic()))
         if call.number:
             call.cancel()

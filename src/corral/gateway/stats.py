@@ -18,6 +18,7 @@ class FunctionStats:
         of = (namespace, name)
         self._by_class = [stats.calls.labels(*of, status) for status in _CLASSES]
         self._left = stats.calls.labels(*of, "left")
+        self._cut = stats.calls.labels(*of, "cut")
         self._latency = stats.latency.labels(*of)
         self._starts = stats.starts.labels(*of)
         self._whole = stats.cold.labels("whole")
@@ -27,9 +28,13 @@ class FunctionStats:
         self._by_class[status // 100].value += 1
         self._latency.observe(seconds)
 
-    def left(self, begun: bool) -> None:
+    def left(self) -> None:
         """A client left before its answer was complete."""
         self._left.value += 1
+
+    def cut(self) -> None:
+        """An answer ended before it was complete, whatever status it began with."""
+        self._cut.value += 1
 
     def started(self, stamps: Mapping[str, float]) -> None:
         """A cold start is over: `stamps` in the order of model.STAMPS, those there are."""
@@ -46,7 +51,8 @@ class Stats:
     def __init__(self) -> None:
         of = ("namespace", "function")
         self.calls = metrics.counters(
-            "corral_calls_total", "Calls ended, by function and class of status; left: the client went away.",
+            "corral_calls_total",
+            "Calls ended, by function and class of status; left: the client went away; cut: the answer broke off.",
             *of, "status",
         )  # fmt: skip
         self.latency = metrics.histograms(
