@@ -9,7 +9,11 @@ READ_PER_MINUTE = 230
 
 
 def handler(event):
-    text = event.get("text", "") if isinstance(event, dict) else event.decode(errors="replace")
+    text = event.get("text", "") if isinstance(event, dict) else event
+    if isinstance(text, bytes):
+        text = text.decode(errors="replace")
+    if not isinstance(text, str):
+        return {"statusCode": 400, "body": {"error": "send text, or JSON as in {\"text\": \"To be\"}"}}
     words = re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text.lower())
     print(len(words), "words")
     return {

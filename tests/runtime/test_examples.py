@@ -4,6 +4,8 @@ import hashlib
 import hmac
 from pathlib import Path
 
+import pytest
+
 from .keeper import Gateway, Zygote
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -16,6 +18,12 @@ def serve(zygote: Zygote, handler: str, **env: str) -> Gateway:
 def test_words(any_version: Zygote) -> None:
     answer = serve(any_version, "words.py:handler").call(b'{"text": "To be, or not to be."}')
     assert (answer.status, answer.json()["words"]) == (200, 6)
+
+
+@pytest.mark.parametrize("body", [b"[1]", b'{"text": 1}'])
+def test_words_refuses_what_is_no_text(any_version: Zygote, body: bytes) -> None:
+    answer = serve(any_version, "words.py:handler").call(body)
+    assert (answer.status, "send text" in answer.json()["error"]) == (400, True)
 
 
 def test_table(any_version: Zygote) -> None:
