@@ -1,5 +1,6 @@
 """`corral up`: what must be right before it starts, and what it leaves."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -32,6 +33,9 @@ def test_clean_stop_ends_with_0_and_leaves_nothing(tmp_path: Path, number: signa
         server.deploy("idle", "def handler(event): return 'ok'\n")
         assert server.call("idle").body == b"ok"
         assert server.stop(number) == 0
+    said = [json.loads(line) for line in server.log.read_text().splitlines()]
+    assert [line for line in said if line["level"] != "info"] == []
+    assert said[-1]["event"] == "Corral stopped"
 
 
 def test_second_server_on_one_data_folder_is_refused(shared: Server) -> None:

@@ -72,7 +72,8 @@ class Peers:
         if connection is not None:
             self.pids.pop(connection.role, None)
             connection.end()
-            log.warning("disconnected", extra={"peer": connection.role})
+            # Whether that is a fault the parent knows, and says.
+            log.info("disconnected", extra={"peer": connection.role})
 
 
 class Connection:

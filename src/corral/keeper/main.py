@@ -141,7 +141,7 @@ class Keeper:
     def _closed(self, link: Link[ToKeeper]) -> None:
         if self._link is link:
             self._link = None
-            log.info("engine gone; instances go on")
+            log.info("engine disconnected")
         self._lost.set()
 
     def _send(self, message: FromKeeper) -> None:

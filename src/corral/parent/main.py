@@ -126,6 +126,7 @@ def up(data: Path, flags: Mapping[str, object], environment: Mapping[str, str]) 
         return Watch(server).run()
     finally:
         server.close()
+        log.info("Corral stopped")
 
 
 class Watch:
@@ -220,6 +221,7 @@ class Watch:
 
     def _stop(self) -> None:
         """Gateway first, so that its calls find their instances; then the others; then whatever is left."""
+        log.info("Corral stops")
         self._stop_asked += 1
         self._greeting.close()
         asked = self._stop_asked
