@@ -48,6 +48,9 @@ class Gateway(Group, frozen=True, kw_only=True):
     """Path and query."""
     connections_max: int = 10_000
     """Open client connections; the next one is answered 503 and closed. Below the usual limit of descriptors."""
+    relay_timeout_s: float = 120.0
+    """The engine's answer to a management request must begin within this time after the request was whole: a
+    deployment is answered only when the new revision is verified."""
     window_bytes: int = 256 * 1024
     """Bytes in flight per call and direction before back-pressure."""
 

@@ -1,9 +1,12 @@
 """Management goes to the engine and back, streamed, with what the engine needs to judge it."""
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
+
+from corral.config import Gateway as GatewaySettings
 
 from .stage import Client, Stage, play
 
@@ -117,6 +120,37 @@ def test_broken_answer_is_never_taken_for_a_whole_one(tmp_path: Path, answer: by
                 assert b"0\r\n\r\n" not in await client.closed()
 
     play(tmp_path, scene)
+
+
+def test_engine_that_hangs_is_a_503_in_time(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            # Listens and never accepts, as an engine that is stopped: the kernel connects all the same.
+            listener.bind(f"{tmp_path}/api.sock")
+            listener.listen()
+            for asked in (s.get("/corral/v1/functions"), s.post(b"p" * 3_000_000, "/corral/v1/functions")):
+                answer = await asked
+                assert answer.status == 503
+                assert answer.error["message"] == "the engine did not answer within 0.1 s: it may be busy or hang"
+
+    play(tmp_path, scene, settings=GatewaySettings(relay_timeout_s=0.1))
+
+
+def test_answer_that_began_in_time_may_go_on(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        api = Api(tmp_path)
+        api.answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
+        api.stays = True
+        async with await api.start():
+            client = await s.client()
+            client.send(b"GET /corral/v1/logs HTTP/1.1\r\nHost: h\r\n\r\n")
+            await client.reader.readuntil(b"first")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.15):
+                    await client.reader.read(100_000) and await client.reader.read(1)
+            await client.close()
+
+    play(tmp_path, scene, settings=GatewaySettings(relay_timeout_s=0.1))
 
 
 def test_head_of_management_has_no_body(tmp_path: Path) -> None:

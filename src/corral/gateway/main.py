@@ -54,7 +54,7 @@ class Gateway:
         private = settings.server.auth == "all"
         self.routes = Routes(self.activator, self.stats, boot.admin_token_sha256, private)
         self.engine.serve(self.routes, self.activator)
-        self.relay = Relay(f"{boot.run}/api.sock", invoke.explain)
+        self.relay = Relay(f"{boot.run}/api.sock", invoke.explain, settings.gateway.relay_timeout_s)
         self.metrics = Metrics(self.stats, self.routes, self.relay, invoke.explain)
         handlers: dict[bytes, Handler] = {
             invoke.PREFIX: invoke.Invoke(self.routes, self.activator),

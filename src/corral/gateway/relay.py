@@ -1,7 +1,8 @@
 """Management on its way to the engine: the request as it came, the answer as it comes back, both streamed.
 
-The engine checks token, Host and Origin itself, so they go on unchanged. Nothing is repeated and nothing is held:
-with the engine away the client hears so at once."""
+The engine checks token, Host and Origin itself, so they go on unchanged. Nothing is repeated and nothing is held. The
+parent owns the engine's socket, so a connection is made even while the engine is started again or hangs: what it does
+not begin to answer in time is a 503."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,19 +14,20 @@ from corral.gateway.http import HOP_BY_HOP, STATUS_LINES, Head, Request
 
 _FRAMING = HOP_BY_HOP | {b"content-length", b"server", b"date", b"x-request-id"}
 START_MAX_S = 5.0
-"""How long the engine may take to accept the connection."""
+"""How long making a connection may take, and an answer for our own /metrics."""
 
 
 class Relay:
     """The handler of management paths. Owns the connections being made, and ends them with itself."""
 
-    def __init__(self, path: str, explain: Explain) -> None:
+    def __init__(self, path: str, explain: Explain, timeout_s: float) -> None:
         self._path = path
+        self._timeout_s = timeout_s
         self._explain = explain
         self._connecting: set[asyncio.Task[None]] = set()
 
     def __call__(self, request: Request, answer: Answer) -> "Relayed":
-        relayed = Relayed(request, answer, self._explain)
+        relayed = Relayed(request, answer, self._explain, self._timeout_s)
         task = asyncio.get_running_loop().create_task(self._connect(relayed.upstream), name="connect to the engine")
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
@@ -91,11 +93,15 @@ class Relayed:
 
     body_max = None
 
-    def __init__(self, request: Request, answer: Answer, explain: Explain) -> None:
+    def __init__(self, request: Request, answer: Answer, explain: Explain, timeout_s: float) -> None:
         self._request = request
         self._answer: Answer | None = answer
         self._explain = explain
         self._begun = False
+        self._is_whole = False
+        self._timeout_s = timeout_s
+        self._deadline: asyncio.TimerHandle | None = None
+        """Of the answer's beginning, from the end of the request on; before, of the engine's reading on."""
         self.upstream = Upstream(self)
 
     # -- from the door --------------------------------------------------------------------------------------
@@ -103,7 +109,7 @@ class Relayed:
     def whole(self, body: bytes) -> None:
         self._start(len(body))
         self.upstream.data(body)
-        self.upstream.finish()
+        self.end()
 
     def open(self) -> None:
         self._start(self._request.length)
@@ -112,14 +118,32 @@ class Relayed:
         self.upstream.data(part)
 
     def end(self) -> None:
+        self._is_whole = True
         self.upstream.finish()
+        self._expect()
 
     def left(self) -> None:
         self._answer = None
+        self._settle()
         self.upstream.abandon()
 
     def drained(self) -> None:
         self.upstream.resume()
+
+    def _expect(self) -> None:
+        """From now on the engine has to do something in time."""
+        self._settle()
+        if self._answer is not None and not self._begun:
+            self._deadline = asyncio.get_running_loop().call_later(self._timeout_s, self._give_up)
+
+    def _give_up(self) -> None:
+        self.upstream.abandon()
+        self.failed(Unavailable(f"the engine did not answer within {self._timeout_s:g} s: it may be busy or hang"))
+
+    def _settle(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _start(self, length: int) -> None:
         request = self._request
@@ -139,6 +163,7 @@ class Relayed:
         kept = [STATUS_LINES[status]]
         kept += [b"%b: %b\r\n" % (name.lower(), value) for name, value in headers if name.lower() not in _FRAMING]
         self._begun = True
+        self._settle()
         self._answer.begin(Head(status, b"".join(kept), status in (204, 304)), b"")
 
     def part(self, data: bytes) -> bool:
@@ -150,6 +175,7 @@ class Relayed:
             answer.end()
 
     def failed(self, fault: Unavailable | BadResponse) -> None:
+        self._settle()
         answer, self._answer = self._answer, None
         if answer is None:
             return
@@ -162,6 +188,9 @@ class Relayed:
         if self._answer is None:
             return
         if is_writable:
+            if not self._is_whole:
+                self._settle()
             self._answer.resume_body()
         else:
+            self._expect()
             self._answer.pause_body()
