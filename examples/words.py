@@ -13,7 +13,7 @@ def handler(event):
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
     if not isinstance(text, str):
-        return {"statusCode": 400, "body": {"error": "send text, or JSON as in {\"text\": \"To be\"}"}}
+        return {"statusCode": 400, "body": {"error": 'send text, or JSON as in {"text": "To be"}'}}
     words = re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text.lower())
     print(len(words), "words")
     return {

@@ -95,7 +95,8 @@ def handler(event):
 BAD = [
     ("object()", "BadResult", "type object"),
     ("{'x': open}", "BadResult", "type builtin"),
-    ("float('nan')", "BadResult", "JSON"),
+    ("float('nan')", "BadResult", "cannot be written as JSON: it holds nan or infinity"),
+    ("{'x': [float('-inf')]}", "BadResult", "cannot be written as JSON: it holds nan or infinity"),
     ("(lambda found: found.append(found) or found)([])", "BadResult", "Circular reference"),
     ("{'statusCode': 99}", "BadResult", "between 200 and 599"),
     ("{'statusCode': 'teapot'}", "BadResult", "'teapot'"),

@@ -229,7 +229,8 @@ def _failed(exc: BaseException, package: str, file: str) -> LoadFailed:
     elif isinstance(exc, ModuleNotFoundError) and exc.name:
         sentence = (
             "%s imports %s, which is not there: a function has the standard library of Python %d.%d and the files of "
-            "its own package" % (where, exc.name, sys.version_info[0], sys.version_info[1])
+            "its own package; pip install -t FOLDER PACKAGE puts others there"
+            % (where, exc.name, sys.version_info[0], sys.version_info[1])
         )
     elif isinstance(exc, SystemExit):
         sentence = "%s called sys.exit(%r) while it was loaded, must only define the function" % (where, exc.code)

@@ -256,7 +256,10 @@ def json_bytes(value: Any) -> bytes:
         return _encode(value).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as exc:
         # ValueError: a circular reference, or NaN and infinity, which JSON cannot say.
-        raise BadResult("the function's result cannot be written as JSON: %s" % exc) from None
+        why = str(exc)
+        if why.startswith("Out of range float"):
+            why = "it holds nan or infinity, which JSON cannot say; None becomes null"
+        raise BadResult("the function's result cannot be written as JSON: %s" % why) from None
 
 
 def _natural(value: Any) -> Any:
