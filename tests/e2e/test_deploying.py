@@ -97,6 +97,23 @@ def test_followed_log_says_that_the_server_stopped(server: Server) -> None:
     assert (follower.returncode, said.count(b"corral: ")) == (4, 1), said
 
 
+def test_next_function_of_a_name_does_not_show_the_log_of_the_one_before(shared: Server) -> None:
+    farewell = "import atexit\ndef handler(event): print('old'); return 'ok'\natexit.register(print, 'old')\n"
+    shared.deploy("reborn", farewell)
+    shared.call("reborn")
+    wait_for("the old line", lambda: "old" in shared.ok("logs", "reborn"))
+    shared.ok("delete", "reborn")
+    (shared.data.parent / "reborn.py").write_text("print('old')\nraise ValueError('old')\n")
+    assert shared.cli("deploy", "reborn", str(shared.data.parent / "reborn.py")).returncode == 1
+    folder = shared.data / "logs/default/reborn"
+    wait_for("the end of the log", lambda: not folder.exists())
+    shared.deploy("reborn", "def handler(event): print('new'); return 'ok'\n")
+    shared.call("reborn")
+    said = wait_for("the new line", lambda: shared.ok("logs", "reborn"))
+    assert "new" in said
+    assert "old" not in said
+
+
 def test_function_that_is_not_there_does_not_keep_others_from_being_deleted(shared: Server) -> None:
     for name in ("first", "last"):
         shared.deploy(name, "def main(args): pass\n", "--initial", "0")

@@ -11,11 +11,11 @@ from corral import link
 from corral.config import Keeper as KeeperSettings
 from corral.config import Settings
 from corral.engine import catalog
-from corral.model import ExitCause, RevisionId
+from corral.model import ExitCause, InstanceId, RevisionId
 from corral.package.bundle import pack
 from corral.ports import StoredFunction
 
-from .world import World, world
+from .world import Keeper, World, world
 
 
 def code(tmp_path: Path, text: str = "def handle(event, context): return event") -> bytes:
@@ -99,12 +99,13 @@ async def only_the_first_is_stored(w: World) -> None:
 def test_a_new_function_that_does_not_load_does_not_exist(tmp_path: Path) -> None:
     async def scene(w: World) -> None:
         load_fails(w)
+        w.keeper.answers.pop(link.Stop)
         package = await w.upload(code(tmp_path))
         assert (await w.put("hello", package)).status == 422
         assert (await w.get("/namespaces/default/functions/hello")).status == 404
         failed = w.keeper.all(link.Start)[0].instance
         await w.keeper.got(link.Stop, where=lambda stop: stop.instance == failed)
-        assert (await w.keeper.got(link.Forget)).key == "default/hello", "its log goes too"
+        await log_goes_after(w, failed)
 
     play(tmp_path, scene)
 
@@ -226,12 +227,49 @@ def test_a_later_start_is_given_the_code_of_the_first(tmp_path: Path) -> None:
 def test_delete_ends_routes_instances_and_log(tmp_path: Path) -> None:
     async def scene(w: World) -> None:
         await w.put("hello", await w.upload(code(tmp_path)))
+        w.keeper.answers.pop(link.Stop)
         assert (await w.ask("DELETE", "/namespaces/default/functions/hello")).status == 204
         assert (await w.gateway.got(link.RouteDrop)).key == "default/hello"
         assert (await w.keeper.got(link.Forget)).key == "default/hello"
-        assert (await w.keeper.got(link.Stop)).cause == ExitCause.REMOVED
+        stop = await w.keeper.got(link.Stop)
+        assert stop.cause == ExitCause.REMOVED
+        await log_goes_after(w, stop.instance)
         assert (await w.ask("DELETE", "/namespaces/default/functions/hello")).status == 404
         assert (await w.put("hello", await w.upload(code(tmp_path)))).json["number"] == 2, "numbers are not used twice"
+
+    play(tmp_path, scene)
+
+
+async def log_goes_after(w: World, instance: InstanceId) -> None:
+    """When nothing writes to it any more: otherwise the instance's last lines would begin it anew."""
+    before = len(w.keeper.all(link.Forget))
+    w.keeper.exit(instance, ExitCause.REMOVED)
+    assert (await w.keeper.got(link.Forget, before + 1)).key == "default/hello"
+
+
+def test_the_log_of_a_deployment_that_replaced_another_stays(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        for _ in range(2):
+            await w.put("hello", await w.upload(code(tmp_path)))
+        first = w.keeper.all(link.Start)[0].instance
+        assert (await w.keeper.got(link.Stop)).instance == first
+        await w.until_metrics_say('corral_instance_exits_total{cause="removed"} 1')
+        assert w.keeper.all(link.Forget) == []
+
+    play(tmp_path, scene)
+
+
+def test_a_log_that_could_not_be_removed_goes_when_the_keeper_is_back(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        await w.put("hello", await w.upload(code(tmp_path)), initial=0)
+        w.keeper.close()
+        await w.keeper.gone()
+        while (await w.get("/status")).json["connected"]["keeper"]:
+            pass
+        assert (await w.ask("DELETE", "/namespaces/default/functions/hello")).status == 204
+        w.keeper = Keeper("k1")
+        await w.keeper.connect(w.link)
+        assert (await w.keeper.got(link.Forget)).key == "default/hello"
 
     play(tmp_path, scene)
 

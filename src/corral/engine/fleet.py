@@ -43,6 +43,8 @@ class Fleet:
         self.followers = Followers(self._links)
         self._running = Instances()
         self.node = Node()
+        self._forgotten: set[FunctionKey] = set()
+        """Functions that went while the keeper was away."""
         self._unheard: dict[InstanceId, link.Gone] = {}
         """Ends of instances that an engine before us started, until a gateway is there: one may hold them."""
         self._timer: asyncio.TimerHandle | None = None
@@ -87,8 +89,6 @@ class Fleet:
         self._links.tell_gateways(link.RevisionDrop(revision))
         for instance in self._running.of(revision):
             self._links.tell_keeper(link.Stop(instance, ExitCause.REMOVED))
-        if self._revisions.serving(key_of(revision)) is None:
-            self._links.tell_keeper(link.Forget(key_of(revision)))
 
     def remove(self, key: FunctionKey) -> None:
         """The function was deleted."""
@@ -97,8 +97,9 @@ class Fleet:
             return
         self._links.tell_gateways(link.RouteDrop(key))
         self._leave(serving, self._clock.monotonic())
-        self._links.tell_keeper(link.Forget(key))
-        self.history.forget(key)
+        if self._revisions.are_left(key):
+            # It may be deployed anew before its last call has ended.
+            self._forget(key)
 
     def learn(self, revision: Revision) -> None:
         """The same revision with what loading it has shown."""
@@ -223,6 +224,9 @@ class Fleet:
         now = self._clock.monotonic()
         self._links.keeper, self.node.inventory = peer, inventory
         self.followers.keeper_up()
+        for key in self._forgotten:
+            peer.send(link.Forget(key))
+        self._forgotten.clear()
         for exited in inventory.exited:
             self.exited(exited)
         for instance in [each for each in self._running if each not in inventory.instances]:
@@ -316,9 +320,21 @@ class Fleet:
         self._check_left(revision)
 
     def _check_left(self, revision: RevisionId) -> None:
-        if self._revisions.is_leaving(revision) and not self._running.of(revision):
+        if self.knows(revision) or self._running.of(revision):
+            return
+        if self._revisions.is_leaving(revision):
             self._codes.forget(revision)
             self.emptied(self._revisions.forget(revision))
+        if not self._revisions.are_left(key_of(revision)):
+            self._forget(key_of(revision))
+
+    def _forget(self, key: FunctionKey) -> None:
+        """What was logged and seen of a function that is gone: the next one of its name has nothing to do with it."""
+        self.history.forget(key)
+        if self._links.keeper is None:
+            self._forgotten.add(key)
+        else:
+            self._links.tell_keeper(link.Forget(key))
 
     # -- the Roster's actions -------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """The revisions that gateways know, from the beginning of their deployment until their last instance is gone."""
 
+from collections import Counter
+
 from corral.engine.links import Links
 from corral.engine.verification import Verification
 from corral.link import RoutePut
@@ -23,12 +25,15 @@ class Revisions:
         self._known: dict[RevisionId, Known] = {}
         self._serving: dict[FunctionKey, RevisionId] = {}
         self._leaving: dict[RevisionId, Revision] = {}
+        self._count: Counter[FunctionKey] = Counter()
+        """Of both."""
 
     def get(self, revision: RevisionId) -> Known | None:
         return self._known.get(revision)
 
     def add(self, revision: Revision, verification: Verification | None, is_serving: bool) -> None:
         self._known[revision.id] = Known(revision, verification, is_serving)
+        self._count[revision.key] += 1
         if is_serving:
             self._serving[revision.key] = revision.id
         self._links.tell_gateways(RoutePut(revision, is_serving))
@@ -65,7 +70,15 @@ class Revisions:
 
     def forget(self, revision: RevisionId) -> Revision:
         """One that was leaving has no instance left."""
-        return self._leaving.pop(revision)
+        gone = self._leaving.pop(revision)
+        self._count[gone.key] -= 1
+        if not self._count[gone.key]:
+            del self._count[gone.key]
+        return gone
+
+    def are_left(self, key: FunctionKey) -> bool:
+        """Whether the function has a revision that serves, is verified or is leaving."""
+        return key in self._count
 
     def routes(self) -> list[RoutePut]:
         """All that a gateway has to know of them."""
