@@ -58,6 +58,8 @@ class FunctionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """An instance idle for so long is stopped, down to `min`."""
     body_max_mib: float = 16.0
     queue: int = 1000
+    scaler: str = "corral"
+    """The rule that decides how many instances there are; one of policy.SCALERS."""
     network: Network = "none"
     private: bool = False
     """Only tokens that may invoke in the namespace may call it."""
@@ -97,9 +99,10 @@ def spec_problems(spec: FunctionSpec) -> Iterator[str]:
     for name, value in spec.env.items():
         if not ENV_NAME.match(name) or "\0" in value:
             yield f"env name {name!r}, must be letters, digits and _, not beginning with a digit; values without NUL"
-    size = sum(len(k) + len(v) for k, v in spec.env.items())
+    # As the function's process holds them: a character may be four bytes.
+    size = sum(len(text.encode()) for setting in spec.env.items() for text in setting)
     if size > 65_536:
-        yield f"env holds {size} characters, must be at most 65536 in all"
+        yield f"env holds {size} bytes, must be at most 65536 in all"
 
 
 def check_name(kind: str, name: str) -> str:

@@ -82,6 +82,7 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
             ("instances", f"{_count(function)} (min {spec['min']}, max {spec['max']})"),
             ("idle ones", f"stop after {spec['idle_s']:g} s"),
             ("calls", _calls(function["stats"])),
+            ("scaler", spec["scaler"]),
             ("why", function.get("why") or ""),
             ("isolation", function.get("tier") or ""),
             ("problem", function.get("problem") or ""),

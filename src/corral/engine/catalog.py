@@ -25,6 +25,7 @@ from corral.model import (
     spec_problems,
 )
 from corral.ports import Packages, Store, StoredFunction
+from corral.roster import SCALERS
 
 log = logging.getLogger("corral.engine.catalog")
 
@@ -71,8 +72,13 @@ class Catalog:
         fleet.emptied = self._emptied
 
     def restore(self, functions: Sequence[StoredFunction]) -> None:
-        """At start: what the store holds."""
+        """At start: what the store holds. Raises StoreFailed when it needs a scaler that is not here."""
         for stored in functions:
+            if stored.revision.spec.scaler not in SCALERS:
+                raise StoreFailed(
+                    f"function {stored.revision.key} is stored with scaler = {stored.revision.spec.scaler!r}, and this "
+                    f"Corral has {', '.join(SCALERS)}: start the Corral that wrote it"
+                )
             self._functions[stored.revision.key] = stored
             self._uid_by_revision[stored.revision.id] = stored.revision.uid
             self._packages.hold(stored.revision.namespace, stored.revision.package)
@@ -138,6 +144,8 @@ class Catalog:
     def _problems(self, namespace: str, asked: Asked) -> Iterator[str]:
         yield from _name_problems("name", asked.name)
         yield from spec_problems(asked.spec)
+        if asked.spec.scaler not in SCALERS:
+            yield f"scaler = {asked.spec.scaler[:80]!r}, must be one of {', '.join(SCALERS)}"
         if not self._packages.has(namespace, asked.package):
             yield f"package = {asked.package[:80]!r}, must be one uploaded to namespace {namespace!r}"
 

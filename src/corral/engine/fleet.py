@@ -425,4 +425,11 @@ class Fleet:
 def scaling_of(revision: Revision, initial: int) -> Scaling:
     """What the Roster has to know of it. `initial` counts only while its deployment is verified."""
     spec = revision.spec
-    return Scaling(min=spec.min, max=spec.max, initial=initial, idle_s=spec.idle_s, concurrency=revision.concurrency)
+    return Scaling(
+        min=spec.min,
+        max=spec.max,
+        initial=initial,
+        idle_s=spec.idle_s,
+        concurrency=revision.concurrency,
+        scaler=spec.scaler,
+    )

@@ -98,6 +98,7 @@ KEYS: dict[str, Key] = {
     "idle": Key("idle_s", duration_s, "an instance idle for so long is stopped"),
     "body_max": Key("body_max_mib", _number, "MiB of a request's body at most"),
     "queue": Key("queue", _whole, "calls that may wait"),
+    "scaler": Key("scaler", _text, "the rule that decides how many instances there are; corral when not given"),
     "network": Key("network", _choice(NETWORKS), "none, or host to share this machine's network"),
     "private": Key("private", _yes_or_no, "only tokens that may invoke may call it"),
 }

@@ -1,6 +1,7 @@
 """The Roster: every revision's instances, who holds them and how many there should be. One, in the engine.
 Pure: events in, actions out; `now` and the random source are given. Nothing ticks an idle revision."""
 
+from corral.policy import SCALERS
 from corral.roster.actions import (
     Action,
     Assign,
@@ -16,6 +17,7 @@ from corral.roster.actions import (
 from corral.roster.roster import Roster
 
 __all__ = [
+    "SCALERS",
     "Action",
     "Assign",
     "Block",
