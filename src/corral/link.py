@@ -114,14 +114,41 @@ class Dropped(Message, frozen=True):
 # -- engine -> gateway --------------------------------------------------------------------------------------
 
 
+class Served(msgspec.Struct, frozen=True):
+    """What a gateway has to know of a revision: nothing of its environment, package or user, for the gateway is the
+    process that strangers talk to."""
+
+    id: RevisionId
+    key: FunctionKey
+    namespace: str
+    private: bool
+    timeout_s: float
+    hold_s: float
+    body_max_mib: float
+    queue: int
+    concurrency: int
+
+    @classmethod
+    def of(cls, revision: Revision) -> "Served":
+        spec = revision.spec
+        return cls(
+            revision.id, revision.key, revision.namespace, spec.private, spec.timeout_s, spec.hold_s,
+            spec.body_max_mib, spec.queue, revision.concurrency,
+        )  # fmt: skip
+
+
 class RoutePut(Message, frozen=True):
     """A revision, with what the gateway looks up for each call. Keyed by its id; again for a known one: new facts.
     `serving`: calls to the function go to it from now on, held ones as well; the revision that served before is
     known no longer once its executing calls have ended. Not serving: known, so that instances can be assigned to it
     and report Ready or Failed while its deployment is verified."""
 
-    revision: Revision
+    served: Served
     serving: bool = True
+
+    @classmethod
+    def of(cls, revision: Revision, serving: bool = True) -> "RoutePut":
+        return cls(Served.of(revision), serving)
 
 
 class RevisionDrop(Message, frozen=True):

@@ -51,7 +51,7 @@ def test_a_deployed_function_has_loaded_and_serves(tmp_path: Path) -> None:
         assert start.revision.package == package
         routes = w.gateway.all(link.RoutePut)
         assert [put.serving for put in routes] == [False, True], "known, and serving when it has loaded"
-        assert routes[-1].revision.style == "handle"
+        assert routes[-1].served.id == "default/hello@1"
         listed = (await w.get("/functions")).json["functions"]
         assert [each["revision"] for each in listed] == ["default/hello@1"]
 
@@ -87,7 +87,7 @@ def test_code_that_does_not_load_leaves_the_old_revision_serving_and_nothing_els
         }
         assert (await w.gateway.got(link.RevisionDrop)).revision == "default/hello@2"
         assert (await w.get("/namespaces/default/functions/hello")).json["number"] == 1
-        assert [put.revision.number for put in w.gateway.all(link.RoutePut) if put.serving] == [1]
+        assert [put.served.id for put in w.gateway.all(link.RoutePut) if put.serving] == ["default/hello@1"]
 
     play(tmp_path, scene)
     play(tmp_path, lambda w: only_the_first_is_stored(w))
@@ -169,8 +169,8 @@ def test_what_the_first_load_shows_is_kept_for_good(tmp_path: Path) -> None:
         commits = w.store.commits
         w.gateway.answers[link.Assign] = lambda message: w.gateway.ready(message.instance, is_async=True)
         w.gateway.send(link.Want("default/hello@1", 1, 0, 0.001, 5.0))  # type: ignore[arg-type]
-        learned = await w.gateway.got(link.RoutePut, where=lambda put: put.revision.style is not None)
-        assert (learned.revision.concurrency, learned.serving) == (100, True)
+        learned = await w.gateway.got(link.RoutePut, where=lambda put: put.served.concurrency > 1)
+        assert (learned.served.concurrency, learned.serving) == (100, True)
         assert (await w.get("/namespaces/default/functions/hello")).json["is_async"]
         await w.until(lambda: w.store.commits > commits)
 
@@ -414,7 +414,7 @@ def test_a_thousand_functions_are_deployed_at_once_and_loaded_again(tmp_path: Pa
         wanted = [{"name": f"f{place}", "package": package, "spec": {"initial": 0}} for place in range(1000)]
         answer = await w.ask("POST", "/namespaces/default/functions", json.dumps(wanted).encode())
         assert answer.status == 200
-        assert len({put.revision.uid for put in w.gateway.all(link.RoutePut)}) == 1000
+        assert len({put.served.id for put in w.gateway.all(link.RoutePut)}) == 1000
 
     async def after_a_restart(w: World) -> None:
         assert len((await w.get("/functions")).json["functions"]) == 1000

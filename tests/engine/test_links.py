@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from corral import link
 from corral.link import Hello
-from corral.model import ExitCause, FunctionKey, InstanceId, RevisionId
+from corral.model import ExitCause, FunctionKey, FunctionSpec, InstanceId, Revision, RevisionId
 from corral.package.bundle import pack
 
 from .world import Gateway, Keeper, World, world
@@ -257,3 +258,14 @@ def test_logs_are_read_filtered_and_followed_over_a_rotation(tmp_path: Path) -> 
             assert not (await w.keeper.got(link.Follow, 2)).on
 
     play(tmp_path, scene)
+
+
+def test_gateway_learns_nothing_of_a_functions_environment() -> None:
+    spec = FunctionSpec(env={"PASSWORD": "hunter2"})
+    revision = Revision(
+        id=RevisionId("default/hello@1"), namespace="default", name="hello", number=1, package="f" * 64, uid=123_456,
+        spec=spec, created_at=0.0,
+    )  # fmt: skip
+    told = msgspec.json.encode(link.RoutePut.of(revision)).decode()
+    assert "default/hello@1" in told
+    assert not any(secret in told for secret in ("hunter2", "PASSWORD", "ffff", "123456"))

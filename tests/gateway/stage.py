@@ -328,7 +328,7 @@ class Stage:
             id=RevisionId(f"{key}@{number}"), namespace="default", name=name, number=number, package="0" * 64,
             uid=100_002, spec=FunctionSpec(**spec), created_at=0.0,
         )  # fmt: skip
-        self.engine.say(RoutePut(revision))
+        self.engine.say(RoutePut.of(revision))
         return revision
 
     async def instance(

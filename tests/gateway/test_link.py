@@ -96,12 +96,12 @@ def test_what_is_not_named_until_synced_is_gone(tmp_path: Path) -> None:
         s.engine.heard.clear()
         await s.engine.start()
         await s.engine.hear(link.Holding)
-        s.engine.say(RoutePut(stays), Synced())
+        s.engine.say(RoutePut.of(stays), Synced())
         async with asyncio.timeout(5):
             while (await s.get("/function/goes")).status != 404:
                 pass
         assert (await s.get("/function/stays")).status == 200
-        s.engine.say(RoutePut(goes), Synced())
+        s.engine.say(RoutePut.of(goes), Synced())
         async with asyncio.timeout(5):
             while (await s.get("/function/goes", headers="Authorization: Bearer t\r\n")).status == 404:
                 pass
@@ -148,7 +148,7 @@ def test_revision_that_serves_again_is_known_again(tmp_path: Path) -> None:
         running = asyncio.ensure_future(s.get())
         call = await first.call()
         s.deploy(number=2)
-        s.engine.say(RoutePut(old))
+        s.engine.say(RoutePut.of(old))
         held = asyncio.ensure_future(s.get())
         await s.until(lambda: s.calls_in_pools() == 2)
         call.answer(b"old")
@@ -182,7 +182,7 @@ def test_revision_that_does_not_serve_yet_can_be_verified(tmp_path: Path) -> Non
         old = s.deploy(number=1)
         await s.instance(old, lambda c: c.answer(b"old"))
         new = msgspec.structs.replace(old, id=RevisionId("default/echo@2"), number=2)
-        s.engine.say(RoutePut(new, serving=False))
+        s.engine.say(RoutePut.of(new, serving=False))
         trial = await s.instance(new, echo)
         assert (await s.engine.hear(link.Ready, 2)).instance == trial.id
         assert (await s.get()).body == b"old"

@@ -36,13 +36,13 @@ class Revisions:
         self._count[revision.key] += 1
         if is_serving:
             self._serving[revision.key] = revision.id
-        self._links.tell_gateways(RoutePut(revision, is_serving))
+        self._links.tell_gateways(RoutePut.of(revision, is_serving))
 
     def serve(self, known: Known) -> None:
         """What loading it has shown stays; only the flag is new."""
         known.verification, known.is_serving = None, True
         self._serving[known.revision.key] = known.revision.id
-        self._links.tell_gateways(RoutePut(known.revision, True))
+        self._links.tell_gateways(RoutePut.of(known.revision, True))
 
     def serving(self, key: FunctionKey) -> RevisionId | None:
         """Where the function's calls go; None: it is not deployed."""
@@ -59,7 +59,7 @@ class Revisions:
             return
         before, known.revision = known.revision, revision
         if revision.concurrency != before.concurrency:
-            self._links.tell_gateways(RoutePut(revision, known.is_serving))
+            self._links.tell_gateways(RoutePut.of(revision, known.is_serving))
 
     def leave(self, revision: RevisionId) -> None:
         """It is given up; it may have instances for a while."""
@@ -82,4 +82,4 @@ class Revisions:
 
     def routes(self) -> list[RoutePut]:
         """All that a gateway has to know of them."""
-        return [RoutePut(known.revision, known.is_serving) for known in self._known.values()]
+        return [RoutePut.of(known.revision, known.is_serving) for known in self._known.values()]

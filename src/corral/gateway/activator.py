@@ -13,8 +13,8 @@ from corral.gateway.http import ResponseHeads
 from corral.gateway.instance import Instance
 from corral.gateway.lane import Lane
 from corral.gateway.stats import Stats
-from corral.link import Assign, Block, Gone, Holding, Message, Observed, Overrun, Release, Released, Retire
-from corral.model import CallId, FunctionKey, InstanceId, Revision, RevisionId
+from corral.link import Assign, Block, Gone, Holding, Message, Observed, Overrun, Release, Released, Retire, Served
+from corral.model import CallId, FunctionKey, InstanceId, RevisionId
 
 
 class Activator:
@@ -56,13 +56,13 @@ class Activator:
 
     # -- lanes ----------------------------------------------------------------------------------------------
 
-    def lane(self, revision: Revision) -> Lane:
+    def lane(self, served: Served) -> Lane:
         """The lane of this revision, made or told its new facts."""
-        lane = self.lanes.get(revision.id)
+        lane = self.lanes.get(served.id)
         if lane is None:
-            lane = self.lanes[revision.id] = Lane(revision, self, self._stats.of(revision.key), self._tell)
-        elif lane.revision != revision:
-            lane.configure(revision)
+            lane = self.lanes[served.id] = Lane(served, self, self._stats.of(served.key), self._tell)
+        elif lane.served != served:
+            lane.configure(served)
         return lane
 
     def supersede(self, lane: Lane, successor: Lane) -> None:

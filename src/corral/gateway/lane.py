@@ -13,8 +13,8 @@ from corral.gateway.call import Call
 from corral.gateway.http import Refused, ResponseHeads
 from corral.gateway.instance import Instance
 from corral.gateway.stats import FunctionStats
-from corral.link import Message, Ready, Released, Want
-from corral.model import STAMPS, CallId, InstanceId, Revision
+from corral.link import Message, Ready, Released, Served, Want
+from corral.model import STAMPS, CallId, InstanceId
 from corral.pool import Action, Dispatch, Limits, Orphan, Outcome, Pool, Refuse
 from corral.pool import Released as PoolReleased
 from corral.pool import Want as PoolWant
@@ -27,7 +27,7 @@ class Lane:
     """See the module. Made at RoutePut with all that a call looks up."""
 
     def __init__(
-        self, revision: Revision, activator: "Activator", stats: FunctionStats, tell: Callable[[Message], None]
+        self, served: Served, activator: "Activator", stats: FunctionStats, tell: Callable[[Message], None]
     ) -> None:
         self.activator = activator
         self.stats = stats
@@ -46,24 +46,23 @@ class Lane:
         """The latest deadline of all calls so far."""
         self._tick: asyncio.TimerHandle | None = None
         self._tick_at = 0.0
-        self._take(revision)
-        self.pool = Pool(revision.id, self._limits)
+        self._take(served)
+        self.pool = Pool(served.id, self._limits)
 
-    def _take(self, revision: Revision) -> None:
-        spec = revision.spec
-        self.revision = revision
-        self.id = revision.id
-        self.key = revision.key
-        self.namespace = revision.namespace
-        self.private = spec.private
-        self.timeout_s = spec.timeout_s
-        self.hold_s = min(spec.hold_s, spec.timeout_s)
-        self.body_max = int(spec.body_max_mib * 1024 * 1024)
-        self._limits = Limits(concurrency=revision.concurrency, queue=spec.queue)
+    def _take(self, served: Served) -> None:
+        self.served = served
+        self.id = served.id
+        self.key = served.key
+        self.namespace = served.namespace
+        self.private = served.private
+        self.timeout_s = served.timeout_s
+        self.hold_s = min(served.hold_s, served.timeout_s)
+        self.body_max = int(served.body_max_mib * 1024 * 1024)
+        self._limits = Limits(concurrency=served.concurrency, queue=served.queue)
 
-    def configure(self, revision: Revision) -> None:
+    def configure(self, served: Served) -> None:
         """New facts of the same revision."""
-        self._take(revision)
+        self._take(served)
         self._carry_out(self.pool.configure(self._limits, monotonic()))
 
     # -- calls ----------------------------------------------------------------------------------------------

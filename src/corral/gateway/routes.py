@@ -64,8 +64,8 @@ class Routes:
         self._named_tokens.clear()
 
     def put(self, message: RoutePut) -> None:
-        self._named_lanes.add(message.revision.id)
-        lane = self._activator.lane(message.revision)
+        self._named_lanes.add(message.served.id)
+        lane = self._activator.lane(message.served)
         if not message.serving:
             return
         lane.closing = False
