@@ -197,7 +197,6 @@ class Zygote:
         for place, path in enumerate(tasks):
             fds[f"tasks{place}"] = os.open(path, os.O_WRONLY)
         full = {
-            "isolated": self.isolated,
             "hostname": "instance-1",
             "package": "/function" if self.isolated else str(folder),
             "function": "greet",
@@ -208,7 +207,9 @@ class Zygote:
             "gid": UID if self.isolated else None,
             **plan,
         }
-        message = {"op": "start", "instance": name, "fds": list(fds), "plan": full}
+        fds["plan"] = os.memfd_create("plan")
+        os.write(fds["plan"], json.dumps(full).encode())
+        message = {"op": "start", "instance": name, "fds": list(fds), "isolated": self.isolated}
         socket.send_fds(self.pair, [json.dumps(message).encode()], list(fds.values()))
         for fd in fds.values():
             os.close(fd)

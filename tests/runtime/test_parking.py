@@ -27,7 +27,7 @@ class Child:
             listener.bind(str(self.path))
             listener.listen(8)
             fds |= {"listen": listener.fileno(), "orders": theirs.fileno()}
-            packet = {"op": "park", "slot": "s1", "fds": list(fds), "plan": {"isolated": zygote.isolated}}
+            packet = {"op": "park", "slot": "s1", "fds": list(fds), "isolated": zygote.isolated}
             socket.send_fds(zygote.pair, [json.dumps(packet).encode()], list(fds.values()))
         (self.pidfd,) = self.hear("started")[1]
 
@@ -38,10 +38,12 @@ class Child:
         return said, fds
 
     def order(self, folder: Path) -> None:
-        plan = {"isolated": False, "package": str(folder), "function": "greet", "namespace": "default"}
-        with self.log.open("wb") as log:
-            packet = {"op": "start", "fds": ["log"], "plan": plan}
-            socket.send_fds(self.orders, [json.dumps(packet).encode()], [log.fileno()])
+        plan = {"package": str(folder), "function": "greet", "namespace": "default"}
+        written = folder / "plan.json"
+        written.write_text(json.dumps(plan))
+        with self.log.open("wb") as log, written.open("rb") as file:
+            packet = {"op": "start", "fds": ["log", "plan"]}
+            socket.send_fds(self.orders, [json.dumps(packet).encode()], [log.fileno(), file.fileno()])
 
     def wait_exited(self) -> int:
         return os.waitstatus_to_exitcode(self.hear("exited")[0]["status"])

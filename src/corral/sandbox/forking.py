@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol
 
+import msgspec
+
 from corral.errors import SandboxFailed
 from corral.model import ExitCause, InstanceId, Revision, SlotId
 from corral.ports import Exit, Launch, SandboxEvents
@@ -149,7 +151,7 @@ class ForkingSandbox:
             close_all(fds)
             slot.dismiss()
             return
-        zygote.park(slot.id, {"isolated": self._tier.is_isolated}, fds)
+        zygote.park(slot.id, self._tier.is_isolated, fds)
 
     def discard(self, slot: SlotId) -> None:
         """Give up a slot that was prepared and will not be used."""
@@ -200,8 +202,8 @@ class ForkingSandbox:
         fds: dict[str, int] = {}
         try:
             slot.group.limit(running.limits)
-            fds |= self._open_parts(running.launch)
-            parked.order(self._plan(running), fds)
+            fds |= self._open_parts(running)
+            parked.order(fds)
         except ConnectionError:
             return False
         except OSError as exc:
@@ -229,20 +231,22 @@ class ForkingSandbox:
             if launch.revision.spec.network == "host" and "netns" in fds:
                 os.close(fds.pop("netns"))
             fds |= self._tier.open_tmp()
-            fds |= self._open_parts(launch)
+            fds |= self._open_parts(running)
         except OSError as exc:
             close_all(fds)
             self._refuse(running, exc)
             return
-        zygote.start(launch.instance, self._plan(running), fds)
+        zygote.start(launch.instance, self._tier.is_isolated, fds)
 
-    def _open_parts(self, launch: Launch) -> dict[str, int]:
+    def _open_parts(self, running: Running) -> dict[str, int]:
         """Descriptors of what belongs to the function; the caller's."""
+        launch = running.launch
         fds = self._tier.open_package(launch.package)
         try:
             fds["log"] = os.dup(launch.log_fd)
             if launch.code is not None:
-                fds["code"] = _memory_file(launch.code)
+                fds["code"] = syscalls.sealed_file("code", launch.code)
+            fds["plan"] = syscalls.sealed_file("plan", msgspec.json.encode(self._plan(running)))
         except OSError:
             close_all(fds)
             raise
@@ -258,7 +262,6 @@ class ForkingSandbox:
         is_limited = running.slot.group.is_limiting
         memory_bytes = spec.memory_mib * 1024 * 1024
         return {
-            "isolated": self._tier.is_isolated,
             "uid": user,
             "gid": user,
             "hostname": revision.name,
@@ -517,14 +520,3 @@ class ForkingSandbox:
 def _remove(groups: Sequence[Group]) -> list[Group]:
     """Those the kernel has not let go of yet."""
     return [group for group in groups if not group.remove()]
-
-
-def _memory_file(contents: bytes) -> int:
-    """A descriptor at whose beginning they stand; a pipe might not hold them."""
-    fd = os.memfd_create("code")
-    try:
-        os.pwrite(fd, contents, 0)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd

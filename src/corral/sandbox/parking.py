@@ -4,11 +4,10 @@
 import os
 import socket
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
-from corral.sandbox.zygotes import QUEUE_BYTES, Zygote
+from corral.sandbox.zygotes import Zygote
 
 
 class Parked:
@@ -19,7 +18,6 @@ class Parked:
         self.pidfd: int | None = None
         self._orders, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._orders.setblocking(False)
-        self._orders.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, QUEUE_BYTES)
 
     def take_end(self) -> int:
         """The child's end of `orders`, now the caller's."""
@@ -28,9 +26,9 @@ class Parked:
     def was_forked(self, pid: int, pidfd: int) -> None:
         self.pid, self.pidfd = pid, pidfd
 
-    def order(self, plan: Mapping[str, Any], fds: Mapping[str, int]) -> None:
+    def order(self, fds: Mapping[str, int]) -> None:
         """Bind it to an instance. The descriptors stay ours. Raises OSError: a ConnectionError when it is dead."""
-        packet = msgspec.json.encode({"op": "start", "fds": list(fds), "plan": plan})
+        packet = msgspec.json.encode({"op": "start", "fds": list(fds)})
         socket.send_fds(self._orders, [packet], list(fds.values()))
 
     def close(self) -> None:

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -18,12 +19,17 @@ from corral.model import InstanceId, SlotId
 
 UP_MAX_S = 30.0
 """A zygote that has not said `up` by then is ended; it takes 30 ms."""
-PACKET_MAX = 64 * 1024
-QUEUE_BYTES = 8 * 1024 * 1024
-"""Wanted size of the socket's buffer: packets with large environments must not wait for the zygote."""
+PACKET_MAX = 16 * 1024
 
 Command = Callable[[int], tuple[Sequence[str], Sequence[int]]]
 """The number of the zygote's descriptor -> its command line, and descriptors to close once it was started."""
+
+
+class Order(NamedTuple):
+    packet: bytes
+    fds: list[int]
+    refuse: Callable[[str], None]
+    """Told why it could not be sent."""
 
 
 class Nursery(Protocol):
@@ -63,12 +69,11 @@ class Zygote:
         self.started_at = time.monotonic()
         self._nursery = nursery
         self._loop = asyncio.get_running_loop()
-        self._outbox: collections.deque[tuple[bytes, list[int]]] = collections.deque()
+        self._outbox: collections.deque[Order] = collections.deque()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = _spawn(command, theirs, environment)
         self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, QUEUE_BYTES)
         self._pidfd = os.pidfd_open(self._process.pid)
         self._loop.add_reader(self._socket, self._read)
         self._loop.add_reader(self._pidfd, self._ended)
@@ -78,16 +83,18 @@ class Zygote:
     def pid(self) -> int:
         return self._process.pid
 
-    def start(self, instance: InstanceId, plan: Mapping[str, Any], fds: Mapping[str, int]) -> None:
-        """Ask for an instance. The descriptors are ours from now on."""
-        self._post({"op": "start", "instance": instance, "fds": list(fds), "plan": plan}, fds)
+    def start(self, instance: InstanceId, is_isolated: bool, fds: Mapping[str, int]) -> None:
+        """Ask for an instance; what it is to be is in the file `plan`. The descriptors are ours from now on."""
+        packet = {"op": "start", "instance": instance, "fds": list(fds), "isolated": is_isolated}
+        self._post(packet, fds, partial(self._nursery.was_refused, instance))
 
-    def park(self, slot: SlotId, plan: Mapping[str, Any], fds: Mapping[str, int]) -> None:
+    def park(self, slot: SlotId, is_isolated: bool, fds: Mapping[str, int]) -> None:
         """Ask for a child that waits. The descriptors are ours from now on."""
-        self._post({"op": "park", "slot": slot, "fds": list(fds), "plan": plan}, fds)
+        packet = {"op": "park", "slot": slot, "fds": list(fds), "isolated": is_isolated}
+        self._post(packet, fds, partial(self._nursery.was_not_parked, slot))
 
-    def _post(self, packet: Mapping[str, Any], fds: Mapping[str, int]) -> None:
-        self._outbox.append((msgspec.json.encode(packet), list(fds.values())))
+    def _post(self, packet: Mapping[str, Any], fds: Mapping[str, int], refuse: Callable[[str], None]) -> None:
+        self._outbox.append(Order(msgspec.json.encode(packet), list(fds.values()), refuse))
         if len(self._outbox) == 1:
             self._write()
 
@@ -98,23 +105,28 @@ class Zygote:
 
     def _write(self) -> None:
         while self._outbox:
-            packet, fds = self._outbox[0]
+            order, refused = self._outbox[0], None
             try:
-                socket.send_fds(self._socket, [packet], fds)
+                socket.send_fds(self._socket, [order.packet], order.fds)
             except BlockingIOError:
                 self._loop.add_writer(self._socket, self._write)
                 return
-            except OSError:
+            except ConnectionError:
                 # It is dying: `_ended` follows, and tells of everything in progress.
                 self._drop_outbox()
                 return
+            except OSError as exc:
+                refused = exc
             self._outbox.popleft()
-            _close_all(fds)
+            _close_all(order.fds)
+            if refused is not None:
+                # This one is at fault, or came at a bad moment; those behind it are not.
+                order.refuse(f"its order could not be sent to the {self.runtime} zygote: {refused}")
         self._loop.remove_writer(self._socket)
 
     def _drop_outbox(self) -> None:
         while self._outbox:
-            _close_all(self._outbox.popleft()[1])
+            _close_all(self._outbox.popleft().fds)
         self._loop.remove_writer(self._socket)
 
     def _read(self) -> None:

@@ -35,11 +35,11 @@ class Wardrobe:
         self.masked = [path for path in _MASKED if os.path.exists(path)]
 
 
-def prepare(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: Wardrobe) -> None:
-    """`plan` need not say more than whether the child is isolated. Uses up what it needs of `fds`; a child that is to
-    wait keeps nothing but LISTEN_FD and ORDERS_FD besides 0, 1 and 2."""
+def prepare(is_isolated: bool, fds: Dict[str, int], wardrobe: Wardrobe) -> None:
+    """Uses up what it needs of `fds`; a child that is to wait keeps nothing but LISTEN_FD and ORDERS_FD besides 0, 1
+    and 2."""
     _join_groups(fds)
-    if plan.get("isolated"):
+    if is_isolated:
         _enter_namespaces(fds)
         _mount(fds, wardrobe)
     _keep_descriptors(fds, wardrobe)
@@ -51,11 +51,11 @@ def prepare(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: Wardrobe) -> No
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
 
 
-def finish(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: Wardrobe) -> None:
+def finish(is_isolated: bool, plan: Dict[str, Any], fds: Dict[str, int], wardrobe: Wardrobe) -> None:
     """Raises OSError or ValueError saying what the machine refused. Afterwards only 0, 1, 2 and LISTEN_FD are open."""
     os.dup2(fds["log"], 1)
     os.dup2(fds["log"], 2)
-    if plan.get("isolated"):
+    if is_isolated:
         socket.sethostname(plan.get("hostname") or "instance")
         if "code_root" in fds:
             kernel.move_mount(fds["code_root"], "/function")

@@ -82,7 +82,7 @@ class Zygote:
 
     def _fork(self, order: orders.Order) -> int:
         """The pid as the host counts. os.fork, not a raw clone: Python's and libc's fork hooks must run."""
-        if not order.message["plan"].get("isolated"):
+        if not order.message["isolated"]:
             pid = os.fork()
         else:
             kernel.unshare(kernel.CLONE_NEWPID)

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any, Dict, NoReturn
 
-from . import dress, frames, hooks, load, logs, orders, parking, serve
+from . import dress, frames, hooks, jsontext, load, logs, orders, parking, serve
 
 DRESS_FAILED = 90
 LOAD_FAILED = 91
@@ -23,17 +23,18 @@ ANNOUNCE_S = 10.0
 def live(order: orders.Order, wardrobe: dress.Wardrobe) -> NoReturn:
     """Never returns into the zygote, whatever happens. `order` is a `start`, or a `park`: then another one follows."""
     status = DRESS_FAILED
-    fds = order.fds
+    fds, is_isolated = order.fds, order.message["isolated"]
     try:
         hooks.give_back()
         if order.message["op"] == "park":
-            order = parking.wait(order, wardrobe)
+            parking.wait(order, wardrobe)
         else:
-            dress.prepare(order.message["plan"], fds, wardrobe)
-        plan = order.message["plan"]
-        stamps = dict(plan.get("stamps") or {}, forked=time.monotonic())
-        code = _read_code(fds)
-        dress.finish(plan, fds, wardrobe)
+            dress.prepare(is_isolated, fds, wardrobe)
+        forked = time.monotonic()
+        plan = jsontext.read(orders.take(fds, "plan"))
+        stamps = dict(plan.get("stamps") or {}, forked=forked)
+        code = orders.take(fds, "code")
+        dress.finish(is_isolated, plan, fds, wardrobe)
         stamps["dressed"] = time.monotonic()
         status = LOAD_FAILED
         _run(plan, code, stamps)
@@ -46,16 +47,6 @@ def live(order: orders.Order, wardrobe: dress.Wardrobe) -> NoReturn:
         os.write(fds.get("log", 2), (text % (exc or type(exc).__name__) + "\n").encode("utf-8", "replace"))
     finally:
         os._exit(status)
-
-
-def _read_code(fds: Dict[str, int]) -> bytes:
-    if "code" not in fds:
-        return b""
-    fd = fds.pop("code")
-    try:
-        return os.pread(fd, os.fstat(fd).st_size, 0)
-    finally:
-        os.close(fd)
 
 
 def _run(plan: Dict[str, Any], code: bytes, stamps: Dict[str, float]) -> None:

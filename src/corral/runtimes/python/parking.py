@@ -9,12 +9,12 @@ from typing import Optional
 from . import dress, orders, rehearsal
 
 
-def wait(order: orders.Order, wardrobe: dress.Wardrobe) -> orders.Order:
-    """The `start` that came, its descriptors also in `order.fds`. Ends the process when the keeper closes its end of
-    `orders`, or is gone. Raises what went wrong in preparing only now: here somebody hears it."""
+def wait(order: orders.Order, wardrobe: dress.Wardrobe) -> None:
+    """Until the `start` came; its descriptors are then in `order.fds`. Ends the process when the keeper closes its end
+    of `orders`, or is gone. Raises what went wrong in preparing only now: here somebody hears it."""
     failure: Optional[BaseException] = None
     try:
-        dress.prepare(order.message["plan"], order.fds, wardrobe)
+        dress.prepare(order.message["isolated"], order.fds, wardrobe)
         rehearsal.warm_up()
     except (OSError, ValueError) as exc:
         failure = exc
@@ -26,4 +26,3 @@ def wait(order: orders.Order, wardrobe: dress.Wardrobe) -> orders.Order:
     if failure is not None:
         raise failure
     keeper.detach()  # closed with all others, when the child is dressed
-    return start
