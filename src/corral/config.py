@@ -65,6 +65,8 @@ class Engine(Group, frozen=True, kw_only=True):
 class Keeper(Group, frozen=True, kw_only=True):
     isolation: str = "auto"
     """`auto`: T1 where root, else T0. `namespaces` demands T1, `process` asks for T0."""
+    network_host: str = "allowed"
+    """`allowed`: a function may ask for this machine's network. `forbidden`: none may, where others than you deploy."""
     uid_base: int = 1_900_000_000
     """First numeric user of the range Corral uses; no name in /etc/passwd is needed. Above what systemd gives to
     containers (to 1,879,048,191) and below 2^31; from 100,000 on useradd lends ranges to rootless containers."""
@@ -167,7 +169,11 @@ def _misplaced(file: Path, name: str, value: object) -> str:
 
 def _impossible(settings: Mapping[str, Any]) -> list[str]:
     found = []
-    choices = {("server", "auth"): ("management", "all"), ("keeper", "isolation"): ("auto", "namespaces", "process")}
+    choices = {
+        ("server", "auth"): ("management", "all"),
+        ("keeper", "isolation"): ("auto", "namespaces", "process"),
+        ("keeper", "network_host"): ("allowed", "forbidden"),
+    }
     for (group, choice), allowed in choices.items():
         value = getattr(settings.get(group), choice, allowed[0])
         if value not in allowed:

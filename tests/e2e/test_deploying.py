@@ -281,6 +281,20 @@ def test_function_sees_nothing_of_the_server(shared: Server) -> None:
     shared.deploy(
         "curious",
         "import os\n"
+def test_network_of_the_machine_can_be_forbidden(tmp_path: Path) -> None:
+    sentence = "network = 'host', must be none: keeper.network_host = forbidden for all functions of this server"
+    with serving(tmp_path) as server:
+        server.deploy("before", "def main(args): return 'ok'\n", "--network", "host")
+        assert server.call("before").body == b"ok"
+    with serving(tmp_path, "--keeper-network-host", "forbidden") as server:
+        done = server.cli("deploy", "after", str(tmp_path / "before.py"), "--network", "host")
+        assert (done.returncode != 0, sentence in done.stderr.decode()) == (True, True), done
+        assert server.cli("describe", "after").returncode == 3
+        answer = server.call("before")
+        assert (answer.status, sentence in answer.body.decode()) == (503, True), answer
+        assert "revision 1" in server.deploy("within", "def main(args): return 'ok'\n")
+
+
         "def handler(event):\n"
         "    return {'there': [path for path in event['paths'] if os.path.exists(path)], 'env': dict(os.environ)}\n",
     )

@@ -56,9 +56,12 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
 class Catalog:
     """Deployed functions by key. `run` writes down what is learned later; it ends only by cancellation."""
 
-    def __init__(self, store: Store, fleet: Fleet, packages: Packages, uids: Uids, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, fleet: Fleet, packages: Packages, uids: Uids, clock: Clock, *, forbids_host: bool = False
+    ) -> None:
+        """`forbids_host`: no function may have this machine's network."""
         self._store, self._fleet, self._packages = store, fleet, packages
-        self._uids, self._clock = uids, clock
+        self._uids, self._clock, self._forbids_host = uids, clock, forbids_host
         self._functions: dict[FunctionKey, StoredFunction] = {}
         self._uid_by_revision: dict[RevisionId, int] = {}
         self._last_number: dict[FunctionKey, int] = {}
@@ -144,6 +147,8 @@ class Catalog:
     def _problems(self, namespace: str, asked: Asked) -> Iterator[str]:
         yield from _name_problems("name", asked.name)
         yield from spec_problems(asked.spec)
+        if asked.spec.network == "host" and self._forbids_host:
+            yield "network = 'host', must be none: keeper.network_host = forbidden for all functions of this server"
         if asked.spec.scaler not in SCALERS:
             yield f"scaler = {asked.spec.scaler[:80]!r}, must be one of {', '.join(SCALERS)}"
         if not self._packages.has(namespace, asked.package):

@@ -65,7 +65,8 @@ class Engine:
         self._store = store
         self._shelf = Shelf(data / "packages", limits)
         self._uids = Uids(settings.keeper.uid_base, settings.keeper.uid_count)
-        self.catalog = Catalog(store, self.fleet, self._shelf, self._uids, clock)
+        forbids_host = settings.keeper.network_host == "forbidden"
+        self.catalog = Catalog(store, self.fleet, self._shelf, self._uids, clock, forbids_host=forbids_host)
         self.tokens = Tokens(store, Keyring(boot.admin_token_sha256), self.fleet, clock)
         listener = socket.socket(fileno=boot.fds["link"])
         self.peers = Peers(listener, self.fleet, own_id, settings.keeper.uid_base)

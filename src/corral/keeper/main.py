@@ -234,6 +234,8 @@ class Keeper:
         self._running.pop(instance, None)
         self._unplaced.discard(instance)
         self._send(Exited(instance=instance, cause=cause, detail="it did not run"))
+        if revision.spec.network == "host" and keeper.network_host == "forbidden":
+            return "network = 'host', must be none: keeper.network_host = forbidden for all functions of this server"
 
     # -- what the sandbox reports -----------------------------------------------------------------------------
 
