@@ -111,6 +111,16 @@ class Dropped(Message, frozen=True):
     instance: InstanceId
 
 
+class CallLost(Message, frozen=True):
+    """An instance had this call, and it ended without the function's word: for the function's log."""
+
+    instance: InstanceId
+    revision: RevisionId
+    request: str
+    why: str
+    """The sentence the caller was told."""
+
+
 # -- engine -> gateway --------------------------------------------------------------------------------------
 
 
@@ -253,6 +263,15 @@ class Forget(Message, frozen=True):
     key: FunctionKey
 
 
+class Note(Message, frozen=True):
+    """Put a line of Corral's own, about this request, into the function's log."""
+
+    key: FunctionKey
+    instance: InstanceId
+    request: str
+    text: str
+
+
 # -- keeper -> engine ---------------------------------------------------------------------------------------
 
 
@@ -321,9 +340,9 @@ class LogGrew(Message, frozen=True):
     key: FunctionKey
 
 
-FromGateway = Hello | Holding | Want | Observed | Ready | Failed | Released | Overrun | Dropped
+FromGateway = Hello | Holding | Want | Observed | Ready | Failed | Released | Overrun | Dropped | CallLost
 ToGateway = Hello | RoutePut | RevisionDrop | RouteDrop | TokenPut | Synced | Assign | Release | Retire | Gone | Block
-ToKeeper = Hello | Start | Stop | Follow | Forget
+ToKeeper = Hello | Start | Stop | Follow | Forget | Note
 FromKeeper = Hello | Inventory | SlotReady | Started | Exited | Used | ZygoteUp | ZygoteDown | LogGrew
 
 Incoming = TypeVar("Incoming")

@@ -132,6 +132,26 @@ def test_exits_are_described_with_their_cause(shared: Server) -> None:
     assert "3" in line[0].partition("exited: ")[2]
 
 
+@pytest.mark.parametrize(
+    ("code", "flags", "status", "said"),
+    [
+        ("import time\ndef handler(event): time.sleep(60)\n", ["--timeout", "200ms"], 504, "CallTimeout: the function"),
+        ("import os\ndef handler(event): os._exit(3)\n", [], 502, "InstanceLost: the instance ended while it held"),
+    ],
+    ids=["timeout", "crash"],
+)
+def test_call_that_ended_without_its_function_is_in_the_log(
+    shared: Server, code: str, flags: list[str], status: int, said: str
+) -> None:
+    name = f"lost-{status}"
+    shared.deploy(name, code, *flags)
+    answer = shared.call(name)
+    assert answer.status == status, answer
+    request = answer.headers["x-request-id"]
+    line = wait_for("a line of the call", lambda: shared.ok("logs", name, "--request", request))
+    assert said in line, line
+
+
 def test_redeploying_makes_a_new_revision(shared: Server) -> None:
     shared.deploy("again", "def handler(event): return 'one'\n")
     assert shared.call("again").body == b"one"
@@ -261,6 +281,30 @@ def test_exception_is_a_500_with_an_id_and_its_traceback_in_the_log(shared: Serv
     assert "Traceback" in log
 
 
+def test_network_of_the_machine_can_be_forbidden(tmp_path: Path) -> None:
+    sentence = "network = 'host', must be none: keeper.network_host = forbidden for all functions of this server"
+    with serving(tmp_path) as server:
+        server.deploy("before", "def main(args): return 'ok'\n", "--network", "host")
+        assert server.call("before").body == b"ok"
+    with serving(tmp_path, "--keeper-network-host", "forbidden") as server:
+        done = server.cli("deploy", "after", str(tmp_path / "before.py"), "--network", "host")
+        assert (done.returncode != 0, sentence in done.stderr.decode()) == (True, True), done
+        assert server.cli("describe", "after").returncode == 3
+        answer = server.call("before")
+        assert (answer.status, sentence in answer.body.decode()) == (503, True), answer
+        assert "revision 1" in server.deploy("within", "def main(args): return 'ok'\n")
+
+
+def test_result_that_is_no_json_is_said_to_be_returned(shared: Server) -> None:
+    shared.deploy("nan", "def handler(event): return {'mean': float('nan')}\n")
+    answer = shared.call("nan")
+    assert (answer.status, answer.json()["error"]["message"]) == (
+        500,
+        "the function's result cannot be written as JSON: it holds nan or infinity, which JSON cannot say; "
+        "None becomes null",
+    )
+
+
 def test_name_that_nobody_has_is_404(shared: Server) -> None:
     assert shared.call("nobody").status == 404
     assert shared.cli("invoke", "nobody").returncode == 3
@@ -281,20 +325,6 @@ def test_function_sees_nothing_of_the_server(shared: Server) -> None:
     shared.deploy(
         "curious",
         "import os\n"
-def test_network_of_the_machine_can_be_forbidden(tmp_path: Path) -> None:
-    sentence = "network = 'host', must be none: keeper.network_host = forbidden for all functions of this server"
-    with serving(tmp_path) as server:
-        server.deploy("before", "def main(args): return 'ok'\n", "--network", "host")
-        assert server.call("before").body == b"ok"
-    with serving(tmp_path, "--keeper-network-host", "forbidden") as server:
-        done = server.cli("deploy", "after", str(tmp_path / "before.py"), "--network", "host")
-        assert (done.returncode != 0, sentence in done.stderr.decode()) == (True, True), done
-        assert server.cli("describe", "after").returncode == 3
-        answer = server.call("before")
-        assert (answer.status, sentence in answer.body.decode()) == (503, True), answer
-        assert "revision 1" in server.deploy("within", "def main(args): return 'ok'\n")
-
-
         "def handler(event):\n"
         "    return {'there': [path for path in event['paths'] if os.path.exists(path)], 'env': dict(os.environ)}\n",
     )

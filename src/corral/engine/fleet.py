@@ -213,6 +213,11 @@ class Fleet:
     def dropped(self, message: link.Dropped) -> None:
         asyncio.get_running_loop().call_later(DROPPED_GRACE_S, self._end_dropped, message.instance)
 
+    def call_lost(self, message: link.CallLost) -> None:
+        key = key_of(message.revision)
+        if self._revisions.serving(key) is not None:  # else its log goes, or is gone
+            self._links.tell_keeper(link.Note(key, message.instance, message.request, message.why))
+
     def _end_dropped(self, instance: InstanceId) -> None:
         if instance in self._running:
             log.warning("instance broke its connection and lives on: it is ended", extra={"instance": instance})

@@ -113,6 +113,7 @@ class Connection:
             link.Released: fleet.released,
             link.Overrun: fleet.overrun,
             link.Dropped: fleet.dropped,
+            link.CallLost: fleet.call_lost,
         }
 
     def _of_keeper(self) -> Mapping[type[Message], Callable[..., None]]:

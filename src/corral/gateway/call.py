@@ -276,7 +276,12 @@ class Call:
     def raised(self, error: bytes) -> None:
         if self.answer is not None:
             self.status = 500
-            self.refuse(FunctionFailed(f"the function raised {parse_error(error)}"))
+            sentence = parse_error(error)
+            # A result that cannot be sent was not raised by the function, but returned.
+            said = sentence.removeprefix("BadResult: ")
+            if said == sentence:
+                said = f"the function raised {sentence}"
+            self.refuse(FunctionFailed(said))
         self.lane.over(self, monotonic(), failed=True)
 
     # -- inside ---------------------------------------------------------------------------------------------

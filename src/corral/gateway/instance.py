@@ -168,7 +168,7 @@ class Instance:
         """The keeper says it ended."""
         self.gone = gone
         for call in self._bereaved:
-            call.refuse(self._fault())
+            self._refuse(call)
         self._bereaved.clear()
         if self._attached:
             # What it wrote before its end may still be in the socket: the end of file comes right behind it.
@@ -182,7 +182,7 @@ class Instance:
     def bereave(self, call: Call) -> None:
         """The call ends with this instance: told at once why, or as soon as the keeper says so."""
         if self.gone is not None:
-            call.refuse(self._fault())
+            self._refuse(call)
             return
         if not self._bereaved:
             asyncio.get_running_loop().call_later(CAUSE_WAIT_S, self._give_up_waiting)
@@ -191,8 +191,14 @@ class Instance:
     def _give_up_waiting(self) -> None:
         self.lane.forget_lost(self)
         for call in self._bereaved:
-            call.refuse(self._fault())
+            self._refuse(call)
         self._bereaved.clear()
+
+    def _refuse(self, call: Call) -> None:
+        fault = self._fault()
+        call.refuse(fault)
+        if isinstance(fault, InstanceLost):
+            self.lane.tell_lost(self, call, fault)
 
     def _fault(self) -> CorralError:
         gone = self.gone

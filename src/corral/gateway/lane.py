@@ -13,7 +13,7 @@ from corral.gateway.call import Call
 from corral.gateway.http import Refused, ResponseHeads
 from corral.gateway.instance import Instance
 from corral.gateway.stats import FunctionStats
-from corral.link import Message, Ready, Released, Served, Want
+from corral.link import CallLost, Message, Ready, Released, Served, Want
 from corral.model import STAMPS, CallId, InstanceId
 from corral.pool import Action, Dispatch, Limits, Orphan, Outcome, Pool, Refuse
 from corral.pool import Released as PoolReleased
@@ -125,12 +125,19 @@ class Lane:
                 return call.deadline
             del self.calls[call.id]
             instance = call.instance
-            call.refuse(self._lateness(call))
+            fault = self._lateness(call)
+            call.refuse(fault)
             self._carry_out(self.pool.cancel(call.id, now))
             if instance is not None:
+                self.tell_lost(instance, call, fault)
                 call.cancel()
                 instance.overrun(call)
         return None
+
+    def tell_lost(self, instance: Instance, call: Call, fault: CorralError) -> None:
+        """For the function's log: the caller knows its request id, and looks for it there."""
+        request = call.request_id.decode("ascii", "replace")
+        self.tell(CallLost(instance.id, self.id, request, f"{type(fault).__name__}: {fault}"))
 
     def _lateness(self, call: Call) -> CorralError:
         if not call.complete:

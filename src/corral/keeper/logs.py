@@ -137,9 +137,9 @@ class Logs:
         self._keep(key, instance, lines)
         return pipe.last_line
 
-    def note(self, instance: InstanceId, key: FunctionKey, text: str) -> None:
-        """A line of Corral's own."""
-        self._keep(key, instance, [Line("", text)], source="corral")
+    def note(self, instance: InstanceId, key: FunctionKey, text: str, request: str = "") -> None:
+        """A line of Corral's own, about a request or about none."""
+        self._keep(key, instance, [Line(request, text)], source="corral")
 
     # -- functions --------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from corral import config
 from corral.clock import SystemClock
 from corral.config import Boot
+from corral.keeper.lines import REQUEST_MAX
 from corral.keeper.logs import Logs
 from corral.keeper.stock import Stock
 from corral.link import (
@@ -29,6 +30,7 @@ from corral.link import (
     Inventory,
     Link,
     LogGrew,
+    Note,
     SlotReady,
     Start,
     Started,
@@ -59,6 +61,8 @@ USAGE_EVERY_S = 1.0
 UNSENT_MAX = 2_000
 """Ends remembered while the engine is away: with a line of log each they fit into one message. Beyond it the Inventory
 still tells that they ended, not why."""
+NOTE_MAX = 1000
+"""Characters of a line the engine asks for."""
 NORMAL = (ExitCause.STOPPED, ExitCause.REMOVED, ExitCause.KEEPER_LOST)
 
 log = logging.getLogger("corral.keeper")
@@ -161,6 +165,12 @@ class Keeper:
             case Forget(key):
                 if _is_key(key):
                     self._logs.forget(key)
+            case Note():
+                self._note(message)
+
+    def _note(self, note: Note) -> None:
+        if _is_key(note.key) and DNS_LABEL.match(note.instance) and len(note.request) <= REQUEST_MAX:
+            self._logs.note(note.instance, note.key, note.text[:NOTE_MAX], note.request)
 
     # -- instances --------------------------------------------------------------------------------------------
 
