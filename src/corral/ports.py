@@ -44,6 +44,10 @@ class Sandbox(Protocol):
         """Make a slot ahead of need; its address. The socket listens from now on."""
         ...
 
+    def discard(self, slot: SlotId) -> None:
+        """Give up a slot that was prepared and will not be used. Nothing, if it is not there."""
+        ...
+
     def start(self, launch: Launch) -> None:
         """Begin starting; the outcome comes through `started` or `ended`, given at construction."""
         ...

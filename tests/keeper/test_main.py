@@ -134,6 +134,16 @@ class Engine:
     def start(self, instance: str, revision: Revision, slot: SlotId | None = None) -> None:
         self.send(Start(instance=InstanceId(instance), slot=slot, revision=revision, code=None, stamps={}))
 
+    def held(self) -> tuple[int, int]:
+        """How many descriptors the keeper has, and how many sockets of instances there are."""
+        assert self.process is not None
+        return len(os.listdir(f"/proc/{self.process.pid}/fd")), len(list((self.run / "i").iterdir()))
+
+    def is_at_rest(self) -> bool:
+        """Whether a child waits in each slot: then nothing is being made."""
+        zygote = self.all(ZygoteUp)[-1].pid
+        return len([pid for pid in children(zygote) if len(os.listdir(f"/proc/{pid}/fd")) == 5]) == 3
+
     def log(self, name: str) -> list[str]:
         file = self.data / "logs/default" / name / "current.jsonl"
         return [json.loads(line)["line"] for line in file.read_text().splitlines()] if file.exists() else []
@@ -221,6 +231,29 @@ def test_a_slot_serves_once(isolation: str) -> None:
             ExitCause.START_FAILED,
             f"slot {slot} is not there",
         )
+
+    play(isolation, scene)
+
+
+def test_starts_that_fail_or_are_stopped_leave_no_slot(isolation: str) -> None:
+    async def scene(made: Engine) -> None:
+        await made.first(SlotReady, 3)
+        await made.first(ZygoteUp)
+        await made.until(made.is_at_rest)
+        before = made.held()
+        broken = made.revision("f", "1 / 0\n")
+        absurd = msgspec.structs.replace(broken, package="../x")
+        for number in range(60):
+            made.start(f"i{number}", broken)
+        for number in range(60):
+            made.send(Stop(instance=InstanceId(f"i{number}"), cause=ExitCause.STOPPED))
+        # One that is refused gives its slot up, and another one takes its place.
+        made.start("refused", absurd, made.all(SlotReady)[0].slot)
+        await made.first(Exited, 61)
+        await made.first(SlotReady, 4)
+        await made.until(lambda: made.held() == before)
+        made.start("good", made.revision("g", ECHO), made.all(SlotReady)[-1].slot)
+        await made.first(SlotReady, 5)
 
     play(isolation, scene)
 

@@ -14,8 +14,14 @@ class Shelf:
 
     tier = "T0"
 
+    def __init__(self) -> None:
+        self.discarded: list[SlotId] = []
+
     async def prepare(self, slot: SlotId) -> str:
         return f"unix:/{slot}"
+
+    def discard(self, slot: SlotId) -> None:
+        self.discarded.append(slot)
 
     def start(self, launch: Launch) -> None: ...
 
@@ -32,7 +38,8 @@ class Room:
         self.clock = ManualClock()
         self.offered: list[SlotId] = []
         self._news = asyncio.Event()
-        self.stock = Stock(Shelf(), size, "k", self._offer, self.clock)
+        self.shelf = Shelf()
+        self.stock = Stock(self.shelf, size, "k", self._offer, self.clock)
 
     def _offer(self, slot: SlotId, address: str) -> None:
         self.offered.append(slot)
@@ -103,7 +110,7 @@ def test_a_start_without_a_slot_does_not_wait_for_quiet() -> None:
     async def scene(room: Room) -> None:
         room.stock.take(room.offered[0])
         got: asyncio.Future[SlotId | None] = asyncio.get_running_loop().create_future()
-        room.stock.order(lambda slot, address: got.set_result(slot))
+        room.stock.order(lambda slot, address: got.set_result(slot) or True)
         async with asyncio.timeout(5):
             assert await got not in room.offered
 
@@ -115,5 +122,33 @@ def test_a_slot_is_given_once() -> None:
         slot = room.offered[0]
         assert room.stock.take(slot) == f"unix:/{slot}"
         assert room.stock.take(slot) is None
+
+    play(2, scene)
+
+
+def test_a_slot_nobody_needs_any_more_goes_to_the_next_order() -> None:
+    async def scene(room: Room) -> None:
+        given: list[SlotId | None] = []
+        for _ in range(50):
+            room.stock.order(lambda slot, address: given.append(slot) or False)
+        got: asyncio.Future[SlotId | None] = asyncio.get_running_loop().create_future()
+        room.stock.order(lambda slot, address: got.set_result(slot) or True)
+        async with asyncio.timeout(5):
+            slot = await got
+        assert set(given) == {slot}
+        assert (len(room.stock.ready), room.shelf.discarded) == (2, [])
+
+    play(2, scene)
+
+
+def test_a_slot_that_nobody_needs_at_all_is_given_up() -> None:
+    async def scene(room: Room) -> None:
+        given: list[SlotId | None] = []
+        for _ in range(50):
+            room.stock.order(lambda slot, address: given.append(slot) or False)
+        await room.turns()
+        assert len(given) == 50
+        assert room.shelf.discarded == list(dict.fromkeys(given))
+        assert len(room.stock.ready) == 2
 
     play(2, scene)

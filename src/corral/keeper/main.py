@@ -179,17 +179,20 @@ class Keeper:
         revision = start.revision
         problem = self._problem(start)
         if problem is not None:
+            if start.slot is not None and self._stock.take(start.slot) is not None:
+                self._sandbox.discard(start.slot)
             self._send(Exited(instance=start.instance, cause=ExitCause.START_FAILED, detail=problem))
             return
         self._running[start.instance] = revision
 
-        def go(slot: SlotId | None, address: str) -> None:
-            if start.instance not in self._running:
-                return  # stopped while it waited for a slot
+        def go(slot: SlotId | None, address: str) -> bool:
+            if self._running.get(start.instance) is not revision:
+                return False  # stopped while it waited for a slot
             if slot is None:
                 self.ended(Exit(instance=start.instance, cause=ExitCause.START_FAILED, detail=address))
-                return
-            self._launch(start, slot, address, received)
+            else:
+                self._launch(start, slot, address, received)
+            return True
 
         if start.slot is None:
             self._unplaced.add(start.instance)
@@ -234,6 +237,8 @@ class Keeper:
         first = keeper.uid_base + OWN_USERS
         if self._tier == "T1" and not first <= revision.uid < keeper.uid_base + keeper.uid_count:
             return f"uid = {revision.uid}, must be between {first} and {keeper.uid_base + keeper.uid_count - 1}"
+        if revision.spec.network == "host" and keeper.network_host == "forbidden":
+            return "network = 'host', must be none: keeper.network_host = forbidden for all functions of this server"
         return next(iter(spec_problems(revision.spec)), None)
 
     def _stop(self, instance: InstanceId, cause: ExitCause) -> None:
@@ -244,8 +249,6 @@ class Keeper:
         self._running.pop(instance, None)
         self._unplaced.discard(instance)
         self._send(Exited(instance=instance, cause=cause, detail="it did not run"))
-        if revision.spec.network == "host" and keeper.network_host == "forbidden":
-            return "network = 'host', must be none: keeper.network_host = forbidden for all functions of this server"
 
     # -- what the sandbox reports -----------------------------------------------------------------------------
 

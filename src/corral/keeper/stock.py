@@ -17,8 +17,9 @@ QUIET_S = 0.004
 
 log = logging.getLogger("corral.keeper")
 
-Order = Callable[[SlotId | None, str], None]
-"""Given a slot of its own and its address; or None and why there is none."""
+Order = Callable[[SlotId | None, str], bool]
+"""Given a slot of its own and its address; or None and why there is none. False: it needs none any more, and the slot
+is whoever's comes next."""
 
 
 class Stock:
@@ -80,8 +81,11 @@ class Stock:
     async def _add(self) -> None:
         slot = next(self._names)
         address = await self._sandbox.prepare(slot)
-        if self._orders:
-            self._orders.popleft()(slot, address)
+        while self._orders:
+            if self._orders.popleft()(slot, address):
+                return
+        if len(self.ready) >= self._size:
+            self._sandbox.discard(slot)
             return
         self.ready[slot] = address
         self._announce(slot, address)
