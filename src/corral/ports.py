@@ -137,7 +137,8 @@ class Packages(Protocol):
         ...
 
     async def clear(self) -> bool:
-        """Remove what was dropped by its last holder, unless it waits for its deployment. False: not now, ask later."""
+        """Remove what was dropped by its last holder, unless it waits for its deployment, and what has waited for an
+        hour. False: not now, ask later."""
         ...
 
 

@@ -8,11 +8,12 @@ import pytest
 from corral.errors import Invalid
 from corral.package.archive import Limits
 from corral.package.bundle import pack
-from corral.package.shelf import Shelf
+from corral.package.shelf import AWAITED_S, Shelf
+from corral.testing import ManualClock
 
 
-def shelf_in(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "packages", Limits(bytes_max=10_000, members_max=10))
+def shelf_in(tmp_path: Path, clock: ManualClock | None = None) -> Shelf:
+    return Shelf(tmp_path / "packages", Limits(bytes_max=10_000, members_max=10), clock or ManualClock())
 
 
 def archive_of(tmp_path: Path, text: str) -> Path:
@@ -100,3 +101,18 @@ def test_nothing_is_removed_while_an_upload_is_under_way(tmp_path: Path) -> None
         assert shelf.has("default", package)
 
     asyncio.run(run())
+
+
+def test_an_upload_that_nobody_deploys_is_removed_after_an_hour(tmp_path: Path) -> None:
+    clock = ManualClock()
+    shelf = shelf_in(tmp_path, clock)
+    forgotten = asyncio.run(shelf.add("default", archive_of(tmp_path, "forgotten")))
+    used = asyncio.run(shelf.add("default", archive_of(tmp_path, "used")))
+    shelf.hold("default", used)
+    clock.advance(AWAITED_S / 2)
+    again = asyncio.run(shelf.add("default", archive_of(tmp_path, "again")))
+    clock.advance(AWAITED_S / 2 - 1)
+    for passed_s, there in ((0.0, [True, True, True]), (1.0, [False, True, True]), (AWAITED_S, [False, True, False])):
+        clock.advance(passed_s)
+        assert asyncio.run(shelf.clear())
+        assert [shelf.has("default", package) for package in (forgotten, used, again)] == there

@@ -33,6 +33,8 @@ VERIFY_S = 60.0
 """How long a deployment waits for its code to load when it does not say otherwise."""
 VERIFIED_AT_ONCE = 16
 """Deployments of one request whose code loads at the same time: enough to keep the cores busy."""
+LOOK_EVERY_S = 600.0
+"""Between two looks at packages that were uploaded and never deployed, when nothing else is to do."""
 LEARNED_EVERY_S = 1.0
 """Between two writes of what loading has shown: a hundred first starts cost one wait for the disk, not a hundred."""
 
@@ -305,7 +307,8 @@ class Catalog:
         """Write down what loading has shown, and remove packages of no use, behind the calls. A crash loses only what
         the next start shows again, and the next engine removes what this one did not."""
         while True:
-            await self._has_work.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_work.wait(), LOOK_EVERY_S)
             self._has_work.clear()
             learned, self._learned = self._learned, {}
             with suppress(StoreFailed):

@@ -63,7 +63,7 @@ class Engine:
             members_max=settings.engine.package_files_max,
         )
         self._store = store
-        self._shelf = Shelf(data / "packages", limits)
+        self._shelf = Shelf(data / "packages", limits, clock)
         self._uids = Uids(settings.keeper.uid_base, settings.keeper.uid_count)
         forbids_host = settings.keeper.network_host == "forbidden"
         self.catalog = Catalog(store, self.fleet, self._shelf, self._uids, clock, forbids_host=forbids_host)

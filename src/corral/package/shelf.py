@@ -9,19 +9,22 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from corral.clock import Clock
 from corral.package.archive import Limits, sync_folder, unpack
 
+AWAITED_S = 3600.0
+"""An upload that nobody deploys is removed after this time."""
 SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Shelf:
     """See ports.Packages."""
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
-        self._folder, self._limits = folder, limits
+    def __init__(self, folder: Path, limits: Limits, clock: Clock) -> None:
+        self._folder, self._limits, self._clock = folder, limits, clock
         self._holds: Counter[Path] = Counter()
-        self._awaited: set[Path] = set()
-        """Uploaded and not deployed with success since: whoever uploaded them may try again."""
+        self._awaited: dict[Path, float] = {}
+        """Uploaded and not deployed with success since: whoever uploaded them may try again until this moment."""
         self._left: set[Path] = set()
         """Those whose last holder went."""
         self._adding = 0
@@ -31,7 +34,7 @@ class Shelf:
         self._adding += 1
         try:
             package = await asyncio.to_thread(self._add, namespace, archive)
-            self._awaited.add(self._folder / namespace / package)
+            self._awaited[self._folder / namespace / package] = self._clock.monotonic() + AWAITED_S
         finally:
             self._adding -= 1
         return package
@@ -43,7 +46,7 @@ class Shelf:
         self._holds[self._folder / namespace / package] += 1
 
     def deployed(self, namespace: str, package: str) -> None:
-        self._awaited.discard(self._folder / namespace / package)
+        self._awaited.pop(self._folder / namespace / package, None)
 
     def drop(self, namespace: str, package: str) -> None:
         place = self._folder / namespace / package
@@ -56,6 +59,10 @@ class Shelf:
         # An upload under way may find its contents here already, and count on them.
         if self._adding:
             return False
+        now = self._clock.monotonic()
+        for place in [place for place, until in self._awaited.items() if until <= now]:
+            del self._awaited[place]
+            self._left.add(place)
         left = [place for place in self._left if place not in self._holds and place not in self._awaited]
         self._left.clear()
         aside = []
