@@ -43,12 +43,24 @@ class Splitter:
 
     def finish(self, data: bytes) -> Iterator[Line]:
         """The last bytes of an instance; a line without an end counts. The last LAST_LINES are kept."""
-        lines = [*self.feed(data), *self.feed(b"\n")]
-        if lines and lines[-1].text == "" and lines[-1].request == "":
-            lines.pop()
-        if len(lines) > LAST_LINES:
-            yield Line("", f"corral: {len(lines) - LAST_LINES} lines were left out here")
-        yield from lines[-LAST_LINES:]
+        data = data.removesuffix(b"\n") + b"\n" if data or self._rest else b""
+        start = _start_of_last(LAST_LINES, data)
+        if start:
+            # Not parsed: a full pipe may hold a million lines, and nobody waits for so many.
+            left_out = data.count(b"\n", 0, start)
+            yield Line("", f"corral: {left_out} lines were left out here")
+            self._rest, self._skips = b"", False
+        yield from self.feed(data[start:])
+
+
+def _start_of_last(count: int, data: bytes) -> int:
+    """Where the last `count` lines begin; 0 when there are no more than that."""
+    end = len(data)
+    for _ in range(count + 1):
+        end = data.rfind(b"\n", 0, end)
+        if end < 0:
+            return 0
+    return end + 1
 
 
 def parse(line: bytes, is_cut: bool = False) -> Line:
