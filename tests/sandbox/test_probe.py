@@ -2,7 +2,8 @@ import os
 
 import msgspec
 
-from corral.sandbox.probe import Host, probe
+from corral.runtimes.python import seccomp
+from corral.sandbox.probe import FILTERED, Host, probe
 
 CAPABLE = Host(
     kernel="6.1",
@@ -41,6 +42,11 @@ def test_missing_groups_and_filters_are_named_on_t1() -> None:
     host = msgspec.structs.replace(CAPABLE, cgroups="none", has_seccomp=False)
     assert host.tier("auto") == "T1"
     assert [sentence.split()[0] for sentence in host.not_held("T1")] == ["memory", "system"]
+
+
+def test_the_machines_with_a_filter_are_those_of_the_runtime() -> None:
+    assert set(FILTERED) == set(seccomp.ARCHITECTURES)
+    assert probe().has_seccomp == (seccomp.find_filter() is not None)
 
 
 def test_probing_leaves_this_process_where_it_was() -> None:

@@ -30,7 +30,7 @@ class Wardrobe:
     """What all children need, made once in the zygote."""
 
     def __init__(self) -> None:
-        self.filter: Optional[seccomp.Filter] = seccomp.Filter()
+        self.filter: Optional[seccomp.Filter] = seccomp.find_filter()
         self.null_fd = os.open("/dev/null", os.O_RDONLY)
         self.masked = [path for path in _MASKED if os.path.exists(path)]
 
