@@ -17,6 +17,13 @@ def test_instance_answers_its_first_call(everywhere: Zygote) -> None:
     assert gateway.call(b'{"name": "Ada"}').json() == {"hello": "Ada"}
 
 
+def test_zygote_keeps_no_right_but_those_that_dressing_takes(sandboxed: Zygote) -> None:
+    lines = dict(line.split(":\t") for line in Path(f"/proc/{sandboxed.process.pid}/status").read_text().splitlines())
+    needed = f"{1 << 6 | 1 << 7 | 1 << 8 | 1 << 21:016x}"
+    kinds = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+    assert [lines[kind] for kind in kinds] == ["0" * 16, needed, needed, needed, "0" * 16]
+
+
 def test_call_sent_before_the_instance_exists_is_answered(everywhere: Zygote) -> None:
     gateway = everywhere.start(HELLO).connect()
     call = gateway.begin(b'{"name": "Ada"}')

@@ -134,7 +134,7 @@ def close_from(first: int, cloexec: bool = False) -> None:
             continue  # the listing's own descriptor
 
 
-_no_capabilities_header = (ctypes.c_uint32 * 2)(0x2008_0522, 0)
+_capabilities_header = (ctypes.c_uint32 * 2)(0x2008_0522, 0)
 _no_capabilities = (ctypes.c_uint32 * 6)()
 
 
@@ -147,4 +147,14 @@ def drop_bounding_set(keep: "frozenset[int]" = frozenset()) -> None:
 def drop_capabilities() -> None:
     """All of the permitted, effective, inheritable and ambient sets."""
     _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    _check(_capset(_no_capabilities_header, _no_capabilities), "capset")
+    _check(_capset(_capabilities_header, _no_capabilities), "capset")
+
+
+def keep_capabilities(keep: "frozenset[int]") -> None:
+    """Drop all others from the permitted, effective, inheritable, ambient and bounding sets; needs SETPCAP."""
+    drop_bounding_set(keep)
+    _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    bits = sum(1 << capability for capability in keep)
+    low, high = bits & 0xFFFF_FFFF, bits >> 32
+    # Effective, permitted, inheritable; of the lower 32, then of the others.
+    _check(_capset(_capabilities_header, (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)), "capset")

@@ -35,7 +35,7 @@ def serve(fd: int) -> NoReturn:
 class Zygote:
     def __init__(self, keeper: socket.socket) -> None:
         if os.geteuid() == 0:
-            kernel.drop_bounding_set(dress.ZYGOTE_CAPABILITIES)
+            kernel.keep_capabilities(dress.ZYGOTE_CAPABILITIES)
         self._keeper = keeper
         self._wardrobe = dress.Wardrobe()
         self._own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
