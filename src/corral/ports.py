@@ -39,6 +39,21 @@ class Sandbox(Protocol):
     Everything runs on the keeper's loop; nothing blocks longer than a system call."""
 
     tier: str
+    """Its name in BACKENDS."""
+    runtimes: dict[str, str]
+    """Runtime -> interpreter version, of those that were up."""
+
+    def warm(self) -> None:
+        """Begin what makes the first starts quick, in the background."""
+        ...
+
+    def user_of(self, revision: Revision) -> int | None:
+        """The numeric user its instances run as; None: the keeper's own."""
+        ...
+
+    def zygote_pids(self) -> dict[str, int]:
+        """Runtime -> pid of the process its instances are forked from; empty in a backend that has none."""
+        ...
 
     async def prepare(self, slot: SlotId) -> str:
         """Make a slot ahead of need; its address. The socket listens from now on."""

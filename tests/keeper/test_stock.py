@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from corral.keeper.stock import QUIET_S, Stock
-from corral.model import ExitCause, InstanceId, SlotId
+from corral.model import ExitCause, InstanceId, Revision, SlotId
 from corral.ports import Launch
 from corral.testing import ManualClock
 
@@ -16,6 +16,15 @@ class Shelf:
 
     def __init__(self) -> None:
         self.discarded: list[SlotId] = []
+        self.runtimes: dict[str, str] = {}
+
+    def warm(self) -> None: ...
+
+    def user_of(self, revision: Revision) -> int | None:
+        return None
+
+    def zygote_pids(self) -> dict[str, int]:
+        return {}
 
     async def prepare(self, slot: SlotId) -> str:
         return f"unix:/{slot}"

@@ -15,7 +15,7 @@ from typing import Any
 from corral import config
 from corral.model import ExitCause, FunctionSpec, InstanceId, Revision, RevisionId, SlotId
 from corral.ports import Exit, Launch
-from corral.sandbox import open_sandbox
+from corral.sandbox import BACKENDS
 
 DEADLINE_S = 20.0
 """Nothing here takes a second; a machine under load may be slow."""
@@ -41,7 +41,7 @@ class Stage:
             name=config.data_name(self.data),
             parent_pid=os.getppid(),
         )
-        self.sandbox = open_sandbox(tier, self.boot, self)
+        self.sandbox = BACKENDS[tier](self.boot, self)
         self.pids: dict[InstanceId, int] = {}
         self.exits: dict[InstanceId, Exit] = {}
         self.zygotes: dict[str, int] = {}

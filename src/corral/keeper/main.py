@@ -52,7 +52,7 @@ from corral.model import (
 )
 from corral.observe import logs as own_logs
 from corral.ports import Exit, Launch
-from corral.sandbox import open_sandbox, syscalls
+from corral.sandbox import BACKENDS, syscalls
 from corral.sandbox.probe import Host, probe
 
 OWN_USERS = 2
@@ -83,7 +83,7 @@ class Keeper:
         self._unplaced: set[InstanceId] = set()
         """Those whose address the engine does not know yet."""
         self._unsent: collections.deque[Exited] = collections.deque(maxlen=UNSENT_MAX)
-        self._sandbox = open_sandbox(self._tier, boot, self)
+        self._sandbox = BACKENDS[self._tier](boot, self)
         self._stock = Stock(self._sandbox, settings.slots, self._id, self._announce, self._clock)
         reader_gid = settings.uid_base + 1 if host.is_root else None
         self._logs = Logs(Path(boot.data), settings, reader_gid, self._log_grew, self._clock)
@@ -234,9 +234,9 @@ class Keeper:
             return f"revision = {revision.id[:200]!r}, must be namespace/name@number"
         if not revision.package.isalnum():
             return f"package = {revision.package[:80]!r}, must be a hexadecimal number"
-        first = keeper.uid_base + OWN_USERS
-        if self._tier == "T1" and not first <= revision.uid < keeper.uid_base + keeper.uid_count:
-            return f"uid = {revision.uid}, must be between {first} and {keeper.uid_base + keeper.uid_count - 1}"
+        first, last = keeper.uid_base + OWN_USERS, keeper.uid_base + keeper.uid_count - 1
+        if self._sandbox.user_of(revision) == revision.uid and not first <= revision.uid <= last:
+            return f"uid = {revision.uid}, must be between {first} and {last}"
         if revision.spec.network == "host" and keeper.network_host == "forbidden":
             return "network = 'host', must be none: keeper.network_host = forbidden for all functions of this server"
         return next(iter(spec_problems(revision.spec)), None)
@@ -333,9 +333,9 @@ def main() -> None:
     _tie_to_parent(boot.parent_pid)
     os.umask(0o077)
     host = probe()
-    isolation = boot.settings.keeper.isolation
-    if isolation == "namespaces" and host.tier(isolation) != "T1":
-        print(f"keeper.isolation = namespaces, must be auto or process here: {host.not_held('T0')[0]}", file=sys.stderr)
+    refusal = host.refusal(boot.settings.keeper.isolation)
+    if refusal is not None:
+        print(refusal, file=sys.stderr)
         sys.exit(config.EXIT_UNUSABLE)
     _remove_sockets(Path(boot.run))
     asyncio.run(_serve(boot, host))

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from corral.config import Boot
 from corral.errors import SandboxFailed
 from corral.model import ExitCause, InstanceId, Revision, SlotId
 from corral.ports import Exit, Launch, SandboxEvents
@@ -515,6 +516,12 @@ class ForkingSandbox:
         # Nothing runs any more, so this only removes what is empty.
         await asyncio.get_running_loop().run_in_executor(self._thread, self._tier.sweep)
         self._thread.shutdown()
+
+
+def open_forking(tier: Tier, boot: Boot, events: SandboxEvents) -> ForkingSandbox:
+    """The backend of `tier`, after what an earlier keeper left under the same name was removed."""
+    tier.sweep()
+    return ForkingSandbox(tier, boot.settings.keeper.pids_max, boot.name, events)
 
 
 def _remove(groups: Sequence[Group]) -> list[Group]:

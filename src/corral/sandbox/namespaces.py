@@ -8,8 +8,10 @@ from pathlib import Path
 
 from corral.config import Boot
 from corral.model import FunctionSpec, Revision, SlotId
+from corral.ports import Sandbox, SandboxEvents
 from corral.sandbox import mounts, network, processes
 from corral.sandbox.cgroups import Group, Limits, open_groups
+from corral.sandbox.forking import open_forking
 from corral.sandbox.interpreters import Interpreter
 from corral.sandbox.root import INSIDE, RUNTIMES, Bind, enter_command, root_plan
 from corral.sandbox.slots import Slot
@@ -90,3 +92,7 @@ class NamespaceTier:
 
     def used(self, pid: int, group: Group) -> tuple[float, float]:
         return group.used()
+
+
+def open_namespaces(boot: Boot, events: SandboxEvents) -> Sandbox:
+    return open_forking(NamespaceTier(boot), boot, events)

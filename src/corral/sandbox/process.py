@@ -6,8 +6,10 @@ from pathlib import Path
 
 from corral.config import Boot
 from corral.model import Revision, SlotId
+from corral.ports import Sandbox, SandboxEvents
 from corral.sandbox import processes
 from corral.sandbox.cgroups import Group, NoGroup
+from corral.sandbox.forking import open_forking
 from corral.sandbox.interpreters import Interpreter
 from corral.sandbox.root import RUNTIMES
 from corral.sandbox.slots import Slot
@@ -56,3 +58,7 @@ class ProcessTier:
 
     def used(self, pid: int, group: Group) -> tuple[float, float]:
         return processes.used(pid)
+
+
+def open_processes(boot: Boot, events: SandboxEvents) -> Sandbox:
+    return open_forking(ProcessTier(boot), boot, events)
