@@ -3,7 +3,7 @@
 import http.client
 import threading
 
-from .server import Answer, Server
+from .server import Answer, Server, wait_for
 
 NAP = """
 import time
@@ -38,3 +38,10 @@ def test_stop_does_not_wait_for_idle_connections(server: Server) -> None:
     assert server.stop() == 0
     assert idle.sock is not None and idle.sock.recv(1) == b""
     idle.close()
+
+
+def test_stop_with_many_instances_leaves_nothing(server: Server) -> None:
+    server.deploy("many", "def handler(event): return 'up'\n", "--min", "60", "--max", "60", "--memory", "64")
+    wait_for("60 instances", lambda: len(server.described("many")["instances"]) == 60)
+    assert server.stop() == 0
+    assert server.belongings() == []

@@ -126,6 +126,17 @@ def test_a_start_without_a_slot_does_not_wait_for_quiet() -> None:
     play(8, scene)
 
 
+def test_a_stopped_stock_makes_no_more() -> None:
+    async def scene(room: Room) -> None:
+        room.stock.stop()
+        room.stock.take(room.offered[0])
+        room.clock.advance(QUIET_S)
+        await room.turns()
+        assert len(room.offered) == 2
+
+    play(2, scene)
+
+
 def test_a_slot_is_given_once() -> None:
     async def scene(room: Room) -> None:
         slot = room.offered[0]

@@ -78,6 +78,7 @@ class Keeper:
         self._clock = SystemClock()
         self._link: Link[ToKeeper] | None = None
         self._lost = asyncio.Event()
+        self._is_closing = False
         self._running: dict[InstanceId, Revision] = {}
         self._addresses: dict[InstanceId, str] = {}
         self._unplaced: set[InstanceId] = set()
@@ -103,6 +104,8 @@ class Keeper:
             try:
                 await asyncio.Event().wait()
             finally:
+                self._is_closing = True
+                self._stock.stop()
                 # While the logs still run: what instances said last is kept.
                 await self._sandbox.close()
                 for service in mine:
@@ -175,6 +178,8 @@ class Keeper:
     # -- instances --------------------------------------------------------------------------------------------
 
     def _start(self, start: Start) -> None:
+        if self._is_closing:
+            return  # the engine, not yet told to end, replaces what it sees end here
         received = time.monotonic()
         revision = start.revision
         problem = self._problem(start)

@@ -52,6 +52,11 @@ class Stock:
         self._orders.append(order)
         self._wanted.set()
 
+    def stop(self) -> None:
+        """Make no more: everything is about to end."""
+        self._size = 0
+        self._orders.clear()
+
     async def run(self) -> None:
         pause_s = PAUSE_FIRST_S
         while True:
