@@ -17,6 +17,20 @@ from corral.package.bundle import pack
 from .world import boot_of, listening, world
 
 
+def run_engine(data: Path) -> "subprocess.CompletedProcess[str]":
+    with listening(data / "link.sock") as link, listening(data / "api.sock") as api:
+        fds = {"link": link.fileno(), "api": api.fileno()}
+        boot = msgspec.json.encode(boot_of(data, fds, os.getpid())).decode()
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "corral.engine.main"],
+            env={"CORRAL_BOOT": boot, "PATH": os.environ["PATH"]},
+            pass_fds=list(fds.values()),
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
@@ -37,17 +51,34 @@ def test_a_record_it_cannot_use_ends_it_for_good_with_one_sentence(tmp_path: Pat
     with contextlib.closing(sqlite3.connect(tmp_path / "corral.db")) as connection:
         connection.execute("UPDATE functions SET spec = ?", [spec])
         connection.commit()
-    with listening(tmp_path / "link.sock") as link, listening(tmp_path / "api.sock") as api:
-        fds = {"link": link.fileno(), "api": api.fileno()}
-        boot = msgspec.json.encode(boot_of(tmp_path, fds, os.getpid())).decode()
-        ended = subprocess.run(
-            [sys.executable, "-P", "-m", "corral.engine.main"],
-            env={"CORRAL_BOOT": boot, "PATH": os.environ["PATH"]},
-            pass_fds=list(fds.values()),
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
+    ended = run_engine(tmp_path)
     assert ended.returncode == EXIT_UNUSABLE
     assert ended.stderr.count("\n") == 1
     assert said in ended.stderr
+
+
+def test_a_lost_database_ends_it_before_a_package_is_removed(tmp_path: Path) -> None:
+    async def deploy() -> str:
+        (tmp_path / "app.py").write_text("def main(args): return args")
+        async with world(tmp_path) as w:
+            return await w.upload(pack(tmp_path / "app.py"))
+
+    package = tmp_path / "packages/default" / asyncio.run(deploy())
+    database = tmp_path / "corral.db"
+    for lose in (lambda: database.write_bytes(b""), database.unlink):
+        lose()
+        for _ in range(2):  # and it stays so: the first start has not made one
+            ended = run_engine(tmp_path)
+            assert ended.returncode == EXIT_UNUSABLE
+            assert ended.stderr == (
+                f"{database} is missing or empty, and {tmp_path}/packages holds packages that it should know: "
+                f"restore it, or move {tmp_path}/packages away to start empty\n"
+            )
+            assert package.is_dir()
+
+
+def test_a_folder_in_place_of_the_database_ends_it_with_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "corral.db").mkdir()
+    ended = run_engine(tmp_path)
+    assert ended.returncode == EXIT_UNUSABLE
+    assert ended.stderr == f"{tmp_path}/corral.db is a folder, must be a file: move it away\n"

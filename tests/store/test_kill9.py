@@ -219,4 +219,4 @@ def test_a_damaged_store_ends_the_engine_with_a_sentence(engine: Engine, tmp_pat
     (tmp_path / "corral.db").write_bytes(b"no database at all " * 100)
     engine.start()
     assert engine.wait() == 78
-    assert (tmp_path / "engine.log").read_text().strip().endswith("or move it away to start empty")
+    assert (tmp_path / "engine.log").read_text().strip().endswith("away to start empty")

@@ -164,7 +164,7 @@ def test_a_newer_schema_is_refused_with_both_versions(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database_is_called_damaged(tmp_path: Path) -> None:
     (tmp_path / "db").write_bytes(b"not a database, whatever its name says. " * 100)
-    with pytest.raises(StoreFailed, match=r"is damaged .*: restore a copy of it, or move it away to start empty"):
+    with pytest.raises(StoreFailed, match=r"is damaged .*: restore a copy of it, or move it and the folder packages"):
         SqliteStore(tmp_path / "db")
 
 

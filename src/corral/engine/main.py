@@ -33,7 +33,7 @@ from corral.engine.uids import Uids
 from corral.errors import DataFolderBusy, StoreFailed, StoreTooNew
 from corral.observe import logs
 from corral.package.archive import Limits
-from corral.package.shelf import Shelf
+from corral.package.shelf import Shelf, has_packages
 from corral.roster import Roster
 from corral.store.sqlite import SqliteStore
 
@@ -160,7 +160,7 @@ def main() -> int:
     if not _die_with_parent(boot.parent_pid):
         return 1
     try:
-        store = SqliteStore(Path(boot.data) / "corral.db")
+        store = _open_store(Path(boot.data))
     except (StoreTooNew, StoreFailed, DataFolderBusy) as fault:
         print(fault.message, file=sys.stderr)
         return EXIT_UNUSABLE
@@ -174,6 +174,14 @@ def main() -> int:
     finally:
         store.close()
     return 0
+
+
+def _open_store(data: Path) -> SqliteStore:
+    """Packages without a database are what is left after it was lost: with a new one they all would be swept away."""
+    packages, lost = data / "packages", ""
+    if has_packages(packages):
+        lost = f"{packages} holds packages that it should know: restore it, or move {packages} away to start empty"
+    return SqliteStore(data / "corral.db", lost=lost)
 
 
 def _loop_factory() -> Any:

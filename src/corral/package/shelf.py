@@ -17,6 +17,11 @@ AWAITED_S = 3600.0
 SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
+def has_packages(folder: Path) -> bool:
+    """Whether an engine before us has put any there."""
+    return any(SHA256.match(path.name) for path in folder.glob("*/*"))
+
+
 class Shelf:
     """See ports.Packages."""
 

@@ -18,6 +18,7 @@ from corral.store import rows
 
 Result = TypeVar("Result")
 Work = Callable[[sqlite3.Connection], Any]
+REMEDY = "restore a copy of it, or move it and the folder packages beside it away to start empty"
 GROUP_MAX = 512
 """Most writes in one transaction: bounds how long the first of them waits for its acknowledgement."""
 
@@ -29,15 +30,22 @@ def migrations() -> list[tuple[int, str]]:
     return [(number, resources.files("corral.store.schema").joinpath(name).read_text()) for number, name in numbered]
 
 
-def open_database(path: Path, busy_s: float) -> sqlite3.Connection:
+def open_database(path: Path, busy_s: float, lost: str = "") -> sqlite3.Connection:
     """The database at `path`, made and brought to this version's schema where needed. Waits up to `busy_s` for
-    another process to let go of it.
-    Raises StoreTooNew, DataFolderBusy, or StoreFailed when it is damaged or cannot be written."""
-    connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    another process to let go of it. `lost` says what shows that there was one: then none is made.
+    Raises StoreTooNew, DataFolderBusy, or StoreFailed when it is damaged, lost or cannot be written."""
+    if path.is_dir():
+        raise StoreFailed(f"{path} is a folder, must be a file: move it away")
+    try:
+        connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as exc:
+        raise _fault(exc, path) from exc
     try:
         connection.row_factory = sqlite3.Row
         # Exclusive: a second engine on the same folder is refused, and no shared-memory file is needed.
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        if lost and _version(connection) == 0:
+            raise StoreFailed(f"{path} is missing or empty, and {lost}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         # What a large transaction may have to undo would go to a temporary file, and the engine may write none.
@@ -56,12 +64,17 @@ def open_database(path: Path, busy_s: float) -> sqlite3.Connection:
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise StoreFailed(f"{path} is damaged ({verdict}): restore a copy of it, or move it away to start empty")
+        raise StoreFailed(f"{path} is damaged ({verdict}): {REMEDY}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """Of the schema; 0: it has none yet."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     known = migrations()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = _version(connection)
     if version > len(known):
         raise StoreTooNew(
             f"{path} has schema version {version}, and this Corral knows {len(known)}: "
@@ -80,7 +93,7 @@ def _fault(exc: sqlite3.Error, path: Path) -> CorralError:
     if primary == sqlite3.SQLITE_FULL:
         return StoreFailed(f"{path} cannot grow, the disk is full: make room and try again; nothing was changed")
     if primary in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return StoreFailed(f"{path} is damaged ({exc}): restore a copy of it, or move it away to start empty")
+        return StoreFailed(f"{path} is damaged ({exc}): {REMEDY}")
     if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return StoreFailed(f"{path} cannot be opened for writing ({exc}): check its owner and mode")
     return StoreFailed(f"{path}: {exc}; nothing was changed")
@@ -115,9 +128,10 @@ class _Pending:
 class SqliteStore:
     """See ports.Store. Opened at construction, by the thread that constructs it; `close` waits for what is queued."""
 
-    def __init__(self, path: Path, busy_s: float = 2.0) -> None:
+    def __init__(self, path: Path, busy_s: float = 2.0, lost: str = "") -> None:
+        """See open_database."""
         self._path = path
-        self._connection = open_database(path, busy_s)
+        self._connection = open_database(path, busy_s, lost)
         self.commits = 0
         """Transactions so far: each costs a wait for the disk."""
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
