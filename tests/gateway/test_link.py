@@ -11,7 +11,7 @@ import pytest
 from corral import link
 from corral.contract import frame as wire
 from corral.link import RevisionDrop, RouteDrop, RoutePut, Synced, TokenPut
-from corral.model import ExitCause, FunctionKey, RevisionId
+from corral.model import ExitCause, FunctionKey, InstanceId, RevisionId
 
 from .stage import Stage, Taken, echo, play
 
@@ -207,6 +207,23 @@ def test_dropped_function_is_a_404_for_held_and_new_calls(tmp_path: Path) -> Non
         assert (await s.get()).status == 404
         call.answer(b"to the end")
         assert (await running).body == b"to the end"
+
+    play(tmp_path, scene)
+
+
+def test_deployment_under_verification_outlives_the_deletion_of_what_serves(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        old = s.deploy(number=1)
+        new = msgspec.structs.replace(old, id=RevisionId("default/echo@2"), number=2)
+        s.engine.say(RoutePut.of(new, serving=False), RouteDrop(FunctionKey("default/echo")))
+        await s.until(lambda: old.id not in s.gateway.activator.lanes)
+        assert (await s.get()).status == 404
+        trial = await s.instance(new, echo)
+        assert (await s.engine.hear(link.Ready)).instance == trial.id
+        s.engine.say(RoutePut.of(new), link.Retire(InstanceId("unknown")))
+        await s.engine.hear(link.Released)  # the answer to the second, so the first was heard
+        assert (await s.get()).status == 200
+        assert 'corral_calls_total{namespace="default",function="echo",status="2xx"} 1' in s.gateway.stats.text()
 
     play(tmp_path, scene)
 

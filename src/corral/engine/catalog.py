@@ -12,6 +12,7 @@ import msgspec
 from corral.clock import Clock
 from corral.engine.fleet import Fleet
 from corral.engine.uids import Uids
+from corral.engine.verification import Verification
 from corral.errors import Conflict, CorralError, Invalid, LoadFailed, NotFound, StoreFailed, Unavailable
 from corral.model import (
     FunctionKey,
@@ -70,6 +71,8 @@ class Catalog:
         self._deleted_up_to: dict[FunctionKey, int] = {}
         """Deployments with a number up to this began before the function's last deletion: it was meant for them too."""
         self._locks: weakref.WeakValueDictionary[FunctionKey, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._verified: dict[FunctionKey, set[Verification]] = {}
+        """Verifications under way."""
         self._learned: dict[RevisionId, Revision] = {}
         """Revisions with what loading has shown, as far as it is not on disk yet."""
         self._has_work = asyncio.Event()
@@ -220,7 +223,9 @@ class Catalog:
         return load_s
 
     async def _load(self, revision: Revision, timeout_s: float) -> None:
+        self._check_newest(revision)  # it may have waited for its turn
         verification = self._fleet.prepare(revision)
+        self._verified.setdefault(revision.key, set()).add(verification)
         try:
             async with asyncio.timeout(timeout_s):
                 await verification.wait()
@@ -230,6 +235,10 @@ class Catalog:
             raise LoadFailed(
                 f"the code did not finish loading within {timeout_s:g} s: what runs when it is imported must end"
             ) from exc
+        finally:
+            self._verified[revision.key].discard(verification)
+            if not self._verified[revision.key]:
+                del self._verified[revision.key]
 
     async def _commit(self, revisions: Sequence[Revision]) -> Sequence[Revision]:
         """From verified to serving. The store decides: only what is on disk serves."""
@@ -251,7 +260,7 @@ class Catalog:
         if current is not None and current.revision.number > revision.number:
             raise Conflict(f"{revision.key} was deployed again meanwhile, as revision {current.revision.number}")
         if revision.number <= self._deleted_up_to.get(revision.key, 0):
-            raise Conflict(f"{revision.key} was deleted while it was being deployed")
+            raise _deleted(revision.key)
 
     def _give_up(self, revision: Revision) -> None:
         """A revision that came to serve stays; of another nothing stays."""
@@ -282,6 +291,8 @@ class Catalog:
             self._deleted_up_to[key] = self._last_number.get(key, 0)
             del self._functions[key]
             self._fleet.remove(key)
+            for verification in self._verified.get(key, ()):
+                verification.failed(_deleted(key))
         log.info("function deleted", extra={"function": key})
 
     # -- what is learned later ------------------------------------------------------------------------------
@@ -330,6 +341,10 @@ class Catalog:
                 self._functions[each.revision.key] = each
 
 
+def _deleted(key: FunctionKey) -> Conflict:
+    return Conflict(f"{key} was deleted while it was being deployed")
+
+
 def _name_problems(kind: str, name: str) -> Iterator[str]:
     try:
         check_name(kind, name)
@@ -348,6 +363,8 @@ def _together(faults: Sequence[tuple[Revision, CorralError]], asked: int) -> Cor
     if asked == 1:
         return faults[0][1]
     sentences = "\n".join(f"functions.{revision.name}: {fault.message}" for revision, fault in faults)
+    if any(isinstance(fault, Conflict) for _, fault in faults):
+        return Conflict(sentences)
     if not all(isinstance(fault, LoadFailed) for _, fault in faults):
         return Unavailable(sentences)
     tracebacks = [f"{each.name}:\n{fault.traceback}" for each, fault in faults if isinstance(fault, LoadFailed)]

@@ -5,7 +5,7 @@ may be early (its call has ended since): the lane then says when to come again. 
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 
 from corral.errors import CorralError, LoadFailed, Unavailable
@@ -14,7 +14,7 @@ from corral.gateway.instance import Instance
 from corral.gateway.lane import Lane
 from corral.gateway.stats import Stats
 from corral.link import Assign, Block, Gone, Holding, Message, Observed, Overrun, Release, Released, Retire, Served
-from corral.model import CallId, FunctionKey, InstanceId, RevisionId
+from corral.model import CallId, InstanceId, RevisionId
 
 
 class Activator:
@@ -78,9 +78,6 @@ class Activator:
         """Forget a closing lane once nothing is left in it."""
         if not lane.calls and not lane.instances and self.lanes.get(lane.id) is lane:
             del self.lanes[lane.id]
-
-    def lanes_of(self, key: FunctionKey) -> Iterable[Lane]:
-        return [lane for lane in self.lanes.values() if lane.key == key]
 
     # -- the engine's messages ------------------------------------------------------------------------------
 

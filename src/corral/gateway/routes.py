@@ -69,6 +69,7 @@ class Routes:
         if not message.serving:
             return
         lane.closing = False
+        lane.stats = self._stats.of(lane.key)  # those it was made with went if the function was deleted meanwhile
         before = self._lanes.get(lane.key)
         self._lanes[lane.key] = lane
         if before is not None and before is not lane:
@@ -80,8 +81,10 @@ class Routes:
             self._activator.drop(lane)
 
     def drop(self, message: RouteDrop) -> None:
-        self._lanes.pop(message.key, None)
-        for lane in self._activator.lanes_of(message.key):
+        """Only what serves: a later deployment of that name may be under verification, and one that is not to be is
+        dropped by its own message."""
+        lane = self._lanes.pop(message.key, None)
+        if lane is not None:
             self._activator.drop(lane)
         self._stats.forget(message.key)
 
