@@ -99,6 +99,7 @@ class Taken:
         self.method, self.target = first.split(" ")
         self.headers = [tuple(line.split(": ", 1)) for line in rest]
         self.body = b""
+        self.acked = False
         self.whole = False
         self.cancelled = False
         self.over = False
@@ -115,7 +116,10 @@ class Taken:
                 await self.changed.wait()
 
     def ack(self) -> None:
-        self.peer.send(wire.ACK, 0, self.number)
+        """Once: a second one breaks the rules."""
+        if not self.acked:
+            self.acked = True
+            self.peer.send(wire.ACK, 0, self.number)
 
     def credit(self, count: int) -> None:
         self.peer.send(wire.CREDIT, 0, self.number, struct.pack("!I", count))
@@ -132,10 +136,10 @@ class Taken:
     def answer(self, body: bytes = b"ok", status: int = 200, lines: bytes = b"content-type: text/plain\r\n") -> None:
         """ACK, HEAD and BODY in one write, as the runtimes do."""
         head = struct.pack("!H", status) + lines
+        ack = b"" if self.acked else wire.frame(wire.ACK, 0, self.number)
+        self.acked = True
         self.peer.write(
-            wire.frame(wire.ACK, 0, self.number)
-            + wire.frame(wire.HEAD, 0, self.number, head)
-            + wire.frame(wire.BODY, wire.LAST, self.number, body)
+            ack + wire.frame(wire.HEAD, 0, self.number, head) + wire.frame(wire.BODY, wire.LAST, self.number, body)
         )
 
 

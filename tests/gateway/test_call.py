@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import struct
 from pathlib import Path
 from time import monotonic
 
@@ -491,28 +492,79 @@ async def _door(s: Stage):  # type: ignore[no-untyped-def]
     return next(iter(s.gateway.doors.connections))
 
 
-def test_credit_without_end_does_not_fill_the_gateway(tmp_path: Path) -> None:
-    """An instance that promises to take everything and reads nothing."""
-
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        pytest.param(wire.CREDIT, struct.pack("!I", 2**31), id="credit beyond the window"),
+        pytest.param(wire.CREDIT, struct.pack("!I", 0), id="credit of nothing"),
+        pytest.param(wire.READY, b"{}", id="READY for a call"),
+        pytest.param(wire.BODY, b"x", id="BODY before HEAD"),
+    ],
+)
+def test_instance_that_breaks_the_rules_is_given_up_with_its_call(tmp_path: Path, kind: int, payload: bytes) -> None:
     async def scene(s: Stage) -> None:
-        instance = await s.instance(s.deploy(body_max_mib=64))
-        client = await s.client()
-        client.send(b"POST /function/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 8388608\r\n\r\n")
-        client.send(b"x" * 8_388_608)
-        await s.until(lambda: bool(instance.calls))
-        instance.calls[0].credit(2**31)
-        assert instance.peer is not None
-        instance.peer.transport.pause_reading()
-        (door,) = s.gateway.doors.connections
-        (held,) = s.gateway.activator.instances.values()
-        await s.until(lambda: not door._reading and not held.connection.is_writable)
-        transport = held.connection._transport
-        assert transport is not None and transport.get_write_buffer_size() < 2 * wire.WRITE_HIGH
-        instance.peer.transport.resume_reading()
+        instance = await s.instance(s.deploy())
+        asked = asyncio.ensure_future(s.post(b"x"))
         call = await instance.call()
-        assert len(call.body) == 8_388_608
-        call.answer(b"all")
-        assert (await client.response()).body == b"all"
+        call.peer.send(kind, 0, call.number, payload)
+        assert (await asked).status == 502
+        assert (await s.engine.hear(link.Overrun)).instance == instance.id
+        await s.settled()
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "count"),
+    [
+        pytest.param(wire.ACK, 1, 2, id="a second ACK"),
+        pytest.param(wire.ACK, 4_000_000, 1, id="a call that was never sent"),
+        pytest.param(wire.END, 0, 1, id="the end of an earlier call there was not"),
+        pytest.param(wire.READY, 0, 1, id="a second READY"),
+        pytest.param(wire.HELLO, 0, 1, id="a second HELLO"),
+        pytest.param(wire.CODE, 0, 1, id="CODE after READY"),
+    ],
+)
+def test_frames_that_may_come_only_once_do_not_flood(tmp_path: Path, kind: int, number: int, count: int) -> None:
+    async def scene(s: Stage) -> None:
+        instance = await s.instance(s.deploy())
+        asked = asyncio.ensure_future(s.post(b"x"))
+        call = await instance.call()
+        for _ in range(count):
+            call.peer.send(kind, 0, number, b"")
+        assert (await asked).status == 502
+        await s.settled()
+
+    play(tmp_path, scene)
+
+
+def test_json_as_deep_as_a_well_ends_the_instance_and_nothing_else(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        instance = await s.instance(s.deploy(), ready=None)
+        asked = asyncio.ensure_future(s.post(b"x"))
+        call = await instance.call()
+        call.peer.send(wire.HELLO, 0, 0, b"[" * 60_000)
+        await s.engine.hear(link.Overrun)
+        await s.instance(s.deploy(), echo)
+        assert (await asked).status in (200, 502)
+        await s.settled()
+
+    play(tmp_path, scene)
+
+
+def test_instance_that_ignores_its_window_cannot_fill_the_gateway(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        instance = await s.instance(s.deploy())
+        client = await s.client()
+        client.send(b"GET /function/echo HTTP/1.1\r\nHost: h\r\n\r\n")
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        call = await instance.call()
+        call.ack()
+        call.head()
+        for _ in range(1000):
+            call.part(b"x" * 60_000)
+        await s.engine.hear(link.Overrun)
+        assert all(door._transport.get_write_buffer_size() < 2 * wire.WINDOW for door in s.gateway.doors.connections)
         await s.settled()
 
     play(tmp_path, scene)

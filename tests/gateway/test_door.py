@@ -404,3 +404,17 @@ def test_many_half_open_heads_do_not_stop_a_good_client(tmp_path: Path) -> None:
         assert (await s.get()).status == 200
 
     play(tmp_path, scene)
+
+
+def test_a_few_line_ends_before_a_request_are_passed_over_and_a_flood_is_refused(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        await s.instance(s.deploy(), echo)
+        client = await s.client()
+        client.send(b"\r\n\r\n" + get(b"/function/echo"))
+        assert (await client.response()).status == 200
+        flood = await s.client()
+        flood.send(b"\r\n" * 500_000)
+        answer = await flood.response()
+        assert (answer.status, answer.error["message"]) == (400, "more than 16 bytes of line ends before a request")
+
+    play(tmp_path, scene)

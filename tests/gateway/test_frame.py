@@ -23,8 +23,11 @@ class Call:
     def __init__(self) -> None:
         self.seen: list[Any] = []
 
-    def taken_up(self) -> None:
+    def acknowledged(self) -> None:
         self.seen.append("ack")
+
+    def taken_up(self) -> None:
+        self.seen.append("taken")
 
     def answered(self, head: bytes, body: bytes) -> None:
         self.seen.append((head, body))

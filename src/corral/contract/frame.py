@@ -21,6 +21,8 @@ WINDOW = 256 * 1024
 """Body bytes each direction of a call may send before it is given credit."""
 NUMBER_MAX = 2**32 - 2
 CONCURRENCY_MAX = 1000
+STRAY_MAX = 1000
+"""Frames of calls that are over which one connection may send: some may cross our own, a flood is an attack."""
 WRITE_HIGH = 1024 * 1024
 """Bytes not taken by the instance beyond which bodies are held back, whatever credit it gave."""
 
@@ -54,7 +56,14 @@ class FailedBody(msgspec.Struct, frozen=True):
 class Exchange(Protocol):
     """A call's side of the wire. `answered`, `ended` and `raised` are the last word: the number is free then."""
 
-    def taken_up(self) -> None: ...
+    def acknowledged(self) -> None:
+        """An ACK came."""
+        ...
+
+    def taken_up(self) -> None:
+        """The instance has begun, as one may tell without an ACK."""
+        ...
+
     def answered(self, head: bytes, body: bytes) -> None:
         """The whole answer at once: the usual case."""
         ...
@@ -114,6 +123,12 @@ class Connection(asyncio.Protocol):
         self._why = ""
         self.is_writable = True
         """False: send no more of any body until `Exchange.writable`."""
+        self._stray = 0
+        """Frames of calls that were over."""
+        self._greeted = False
+        self._ready = False
+        self._earlier = 0
+        """Calls of an earlier connection that still run."""
         self.is_serial = False
         """Its READY said concurrency 1: it sends no ACK, see `_settle`."""
         self._spare: socket.socket | None = None
@@ -232,7 +247,7 @@ class Connection(asyncio.Protocol):
             self._kept = b""
         try:
             self._read(data)
-        except (FrameBroken, msgspec.MsgspecError, struct.error) as exc:
+        except (FrameBroken, msgspec.MsgspecError, struct.error, RecursionError) as exc:
             self._why = f"the instance broke the frame rules: {exc}"
             self.close()
 
@@ -251,9 +266,12 @@ class Connection(asyncio.Protocol):
                 continue
             exchange = exchanges.get(number)
             if exchange is None:
+                self._stray += 1
+                if number > self._number or self._stray > STRAY_MAX:
+                    raise FrameBroken(f"frame {self._stray} of a call that is over or was never sent ({number})")
                 continue
             if kind == ACK:
-                exchange.taken_up()
+                exchange.acknowledged()
             elif kind == HEAD:
                 # The usual answer is a head and one body in one read: they go on as one.
                 if not flags and size - at >= 8:
@@ -293,26 +311,33 @@ class Connection(asyncio.Protocol):
             raise FrameBroken(f"a frame of kind {kind} for a call, must be HEAD, BODY, END, ACK or CREDIT")
 
     def _of_connection(self, kind: int, payload: bytes) -> None:
+        """Frames of the connection: each comes once, but for END, which comes once for each earlier call."""
         holder = self._holder
         if holder is None:
             return
         if kind == END:
+            self._earlier -= 1
+            if self._earlier < 0:
+                raise FrameBroken("END of an earlier call beyond those that HELLO told of")
             holder.freed()
-        elif kind == HELLO:
+        elif kind == HELLO and not self._greeted:
+            self._greeted = True
             hello = msgspec.json.decode(payload, type=HelloBody)
             if hello.version != 1:
                 raise FrameBroken(f"HELLO with version {hello.version}, must be 1")
+            self._earlier = hello.in_flight
             holder.said_hello(hello.in_flight)
-        elif kind == READY:
+        elif kind == READY and not self._ready:
+            self._ready = True
             ready = msgspec.json.decode(payload, type=ReadyBody)
             self.is_serial = ready.concurrency == 1
             holder.said_ready(ready)
-        elif kind == FAILED:
+        elif kind == FAILED and not self._ready:
             holder.said_failed(msgspec.json.decode(payload, type=FailedBody))
-        elif kind == CODE:
+        elif kind == CODE and not self._ready:
             holder.said_code(payload)
         else:
-            raise FrameBroken(f"a frame of kind {kind} for the connection, must be HELLO, READY, FAILED, CODE or END")
+            raise FrameBroken(f"a frame of kind {kind} for the connection, which may not come now")
 
 
 def _discard(data: bytes) -> None:

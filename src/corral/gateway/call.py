@@ -60,7 +60,7 @@ class Call:
     methods of contract.frame.Exchange."""
 
     __slots__ = (
-        "answer", "arrived", "began", "complete", "consumed", "credit", "deadline", "explain", "id", "instance",
+        "acked", "answer", "arrived", "began", "complete", "consumed", "credit", "deadline", "explain", "id", "instance",
         "lane", "lines", "number", "paused", "pending", "request_id", "sent", "sent_at", "status", "taken", "timing",
         "tries",
     )  # fmt: skip
@@ -83,6 +83,7 @@ class Call:
         self.number = 0
         self.tries = 0
         self.taken = False
+        self.acked = False
         self.began = False
         self.complete = False
         self.paused = False
@@ -206,6 +207,12 @@ class Call:
 
     # -- from the instance (contract.frame.Exchange) --------------------------------------------------------
 
+    def acknowledged(self) -> None:
+        if self.acked:
+            raise FrameBroken("a second ACK for one call")
+        self.acked = True
+        self.taken_up()
+
     def taken_up(self) -> None:
         self.taken = True
         self.sent = b""
@@ -214,6 +221,8 @@ class Call:
         self.taken_up()
         waiting = bool(self.pending)
         self.credit += count
+        if not count or self.credit > WINDOW:
+            raise FrameBroken(f"a credit of {count} bytes for what was not sent, the window is {WINDOW}")
         if waiting:
             self._push()
 
@@ -259,6 +268,9 @@ class Call:
         if not self.began:
             raise FrameBroken("BODY before HEAD")
         self.consumed += len(part)
+        # What the client has not read is kept here: an instance that ignores its window could fill our memory.
+        if self.consumed > WINDOW:
+            raise FrameBroken(f"{self.consumed} bytes of an answer without credit, the window is {WINDOW}")
         if self.answer is None or self.answer.part(part):
             self._credit()
 

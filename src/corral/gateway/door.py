@@ -30,6 +30,8 @@ AHEAD_MAX = 64 * 1024
 DRAIN_S = 2.0
 """How long a refused request's body is read and thrown away, so that the client can read its answer."""
 DRAIN_MAX = 4 * 1024 * 1024
+STRAY_MAX = 16
+"""Bytes of line ends between two requests."""
 QUIET_MAX = 16 * 1024
 """Bytes of chunk sizes, extensions and trailers without any body between them."""
 WRITE_HIGH = 64 * 1024
@@ -92,6 +94,8 @@ class Door(asyncio.Protocol):
         self._state = HEAD
         self._kept = bytearray()
         """Bytes not parsed yet."""
+        self._stray = 0
+        """Bytes of line ends since the last request."""
         self._since = 0.0
         """When the present state of waiting began, monotonic: idle, a head's first byte, a body's last byte."""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -125,7 +129,10 @@ class Door(asyncio.Protocol):
         self._reading = True
         self._body_paused = False
         self._writable = True
-        self._unsent = 0
+        self._written = 0
+        """Bytes of answers that came in parts."""
+        self._read = 0
+        """How far of them the client was when it was last seen to read; falls with a whole answer's length."""
         self._moved = 0.0
         """When the client was last seen to read what is written to it."""
         self._parsing = False
@@ -187,6 +194,9 @@ class Door(asyncio.Protocol):
             while data:
                 state = self._state
                 if state == HEAD:
+                    if data[0] in b"\r\n":
+                        data = self._skip_line_ends(data)
+                        continue
                     end = data.find(_END_OF_HEAD)
                     if end < 0:
                         self._keep_part_of_head(data)
@@ -214,9 +224,15 @@ class Door(asyncio.Protocol):
         finally:
             self._parsing = False
 
+    def _skip_line_ends(self, data: bytes) -> bytes:
+        """Some clients end a request with line ends too many (RFC 9112, 2.2): a few are passed over."""
+        rest = data.lstrip(b"\r\n")
+        self._stray += len(data) - len(rest)
+        if self._stray > STRAY_MAX:
+            raise BadRequest(f"more than {STRAY_MAX} bytes of line ends before a request")
+        return rest
+
     def _keep_part_of_head(self, data: bytes) -> None:
-        if not data.strip(b"\r\n"):
-            return  # stray line ends between requests
         self._request = None
         self._since = monotonic()
         self._kept += data
@@ -267,8 +283,7 @@ class Door(asyncio.Protocol):
             if any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in headers):
                 raise BadRequest("Upgrade with a body is refused: no other protocol is spoken here") from None
             self._complete = True
-        if not headers and not head.strip(b"\r\n"):
-            return  # stray line ends between requests
+        self._stray = 0
         request = read_head(head, headers, self._client, now, self._doors.ids)
         self._request = request
         self._since = now
@@ -444,6 +459,7 @@ class Door(asyncio.Protocol):
 
     def part(self, data: bytes) -> bool:
         if not self._bodiless and data:
+            self._written += len(data)
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         return self._writable
 
@@ -545,11 +561,13 @@ class Door(asyncio.Protocol):
         """Called about once a second: end what waits too long for its client."""
         config = self._doors.config
         unsent = self._transport.get_write_buffer_size()
-        if unsent == 0 or unsent != self._unsent:
-            self._unsent, self._moved = unsent, now
+        read = self._written - unsent
+        if unsent == 0 or read > self._read:
+            self._moved = now
         elif now - self._moved > config.body_idle_s:
             self._transport.abort()  # it does not read its answer
             return
+        self._read = read
         waited = now - self._since
         if self._state == HEAD:
             if self._kept and waited > config.header_timeout_s:
