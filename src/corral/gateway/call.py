@@ -60,8 +60,8 @@ class Call:
     methods of contract.frame.Exchange."""
 
     __slots__ = (
-        "acked", "answer", "arrived", "began", "complete", "consumed", "credit", "deadline", "explain", "id", "instance",
-        "lane", "lines", "number", "paused", "pending", "request_id", "sent", "sent_at", "status", "taken", "timing",
+        "acked", "answer", "arrived", "began", "complete", "consumed", "credit", "deadline", "explain", "id",
+        "instance", "lane", "lines", "number", "paused", "pending", "request_id", "sent", "sent_at", "status", "taken", "timing",
         "tries",
     )  # fmt: skip
 
