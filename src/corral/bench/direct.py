@@ -43,18 +43,24 @@ def direct_instance(source: str) -> Iterator[str]:
 def _start(zygote: socket.socket, folder: str) -> str:
     _expect(zygote, "up")
     path = f"{folder}/instance.sock"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, open(os.devnull, "wb") as log:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
+        open(os.devnull, "wb") as log,
+        open(os.memfd_create("plan", os.MFD_CLOEXEC), "wb") as plan,
+    ):
         listener.bind(path)
         listener.listen()
-        start = {"op": "start", "instance": "direct", "fds": ["listen", "log"], "plan": _plan(folder)}
-        socket.send_fds(zygote, [json.dumps(start).encode()], [listener.fileno(), log.fileno()])
+        plan.write(json.dumps(_plan(folder)).encode())
+        plan.flush()
+        start = {"op": "start", "instance": "direct", "fds": ["plan", "listen", "log"], "isolated": False}
+        descriptors = [plan.fileno(), listener.fileno(), log.fileno()]
+        socket.send_fds(zygote, [json.dumps(start).encode()], descriptors)
         _expect(zygote, "started")
     return path
 
 
 def _plan(folder: str) -> dict[str, object]:
     return {
-        "isolated": False,
         "uid": None,
         "gid": None,
         "hostname": "direct",
