@@ -1,6 +1,9 @@
 """Every fault Corral can report, named after what went wrong. They know nothing of HTTP: each dialect has one
 table from fault to its own status and body. The message is a sentence for the person who must act on it."""
 
+PROBLEMS_MAX = 50
+"""So many mistakes are named at once: nobody reads more, and they are cheaper to make than to describe."""
+
 
 class CorralError(Exception):
     """Base of all. `str(fault)` says what was wrong, with which value, and what would be right."""
@@ -18,9 +21,12 @@ class CorralError(Exception):
 
 
 class Invalid(CorralError):
-    """One or several fields are wrong. `problems` has one sentence for each, in the form `field = value, …`."""
+    """One or several fields are wrong. `problems` has one sentence for each, in the form `field = value, …`, up to
+    PROBLEMS_MAX."""
 
     def __init__(self, *problems: str) -> None:
+        if len(problems) > PROBLEMS_MAX:
+            problems = (*problems[:PROBLEMS_MAX], "and more")
         super().__init__("\n".join(problems))
         self.problems = problems
 

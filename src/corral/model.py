@@ -93,12 +93,13 @@ def spec_problems(spec: FunctionSpec) -> Iterator[str]:
     if spec.initial > spec.max:
         yield f"initial = {spec.initial}, must not be above max = {spec.max}"
     if spec.handler is not None and (not HANDLER.match(spec.handler) or ".." in spec.handler.split(":")[0].split("/")):
-        yield f"handler = {spec.handler!r}, must be file:function, the file inside the package, as in app.py:main"
+        yield f"handler = {spec.handler[:200]!r}, must be file:function, the file inside the package, as in app.py:main"
     if not RUNTIME.match(spec.runtime):
-        yield f"runtime = {spec.runtime!r}, must be python3 or python3.N"
+        yield f"runtime = {spec.runtime[:80]!r}, must be python3 or python3.N"
     for name, value in spec.env.items():
         if not ENV_NAME.match(name) or "\0" in value:
-            yield f"env name {name!r}, must be letters, digits and _, not beginning with a digit; values without NUL"
+            shown = name[:80]
+            yield f"env name {shown!r}, must be letters, digits and _, not beginning with a digit; values without NUL"
     # As the function's process holds them: a character may be four bytes.
     size = sum(len(text.encode()) for setting in spec.env.items() for text in setting)
     if size > 65_536:

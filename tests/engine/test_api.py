@@ -1,11 +1,14 @@
 """Who may ask the management API what, and how it refuses."""
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from corral import link
@@ -13,6 +16,7 @@ from corral.api.native.manage import URLS, check_host
 from corral.config import Engine as EngineSettings
 from corral.config import Settings
 from corral.errors import Forbidden
+from corral.model import FunctionSpec
 from corral.package.bundle import pack
 
 from .world import World, world
@@ -179,6 +183,7 @@ def test_a_foreign_host_is_refused_before_the_token_is_looked_at(tmp_path: Path)
     ("body", "sentences"),
     [
         (b"{", ["not JSON"]),
+        (b'{"package": "\xff"}', ["not JSON"]),
         (b"[" * 100_000, ["nested too deeply"]),
         (b"[]", ["must be an object with package and spec"]),
         (b"{}", ["package = None, must be text"]),
@@ -196,6 +201,66 @@ def test_a_deployment_that_makes_no_sense_is_refused(tmp_path: Path, body: bytes
         assert answer.status == 400, answer
         for sentence in sentences:
             assert sentence in answer.json["error"]["message"]
+
+    play(tmp_path, scene, connected=False)
+
+
+FIFTY = [f"functions[{place}].0, must be an object with package and spec" for place in range(50)]
+FIELDS = ", ".join(field.name for field in msgspec.structs.fields(FunctionSpec))
+
+
+@pytest.mark.parametrize(
+    ("body", "problems"),
+    [
+        (
+            b"[" + b"0," * 2_000_000 + b"0]",
+            ["functions has 2000001 members, must be at most 5000 in one request"],
+        ),
+        (b"[" + b"0," * 4_000 + b"0]", [*FIFTY, "and more"]),
+        (
+            b'[{"name": "a", "package": "x", "spec": {' + b",".join(b'"%d":0' % n for n in range(400_000)) + b"}}]",
+            [f"functions[0].spec.{n}: no such field, must be one of {FIELDS}" for n in range(10)]
+            + ["functions[0].spec.… has more fields that do not exist"],
+        ),
+        (
+            b'[{"name": "a", "package": "x", "spec": {"env": {'
+            + b",".join(b'"%d":""' % n for n in range(9_000))
+            + b"}}}]",
+            [
+                f"env name '{n}', must be letters, digits and _, not beginning with a digit; values without NUL"
+                for n in range(50)
+            ]
+            + ["and more"],
+        ),
+    ],
+    ids=["too many functions", "too many mistakes", "too many unknown fields", "too many wrong names"],
+)
+def test_a_flood_of_mistakes_has_a_short_answer(tmp_path: Path, body: bytes, problems: list[str]) -> None:
+    async def scene(w: World) -> None:
+        answer = await w.ask("POST", "/namespaces/default/functions", body)
+        assert (answer.status, answer.json["error"]["problems"]) == (400, problems)
+
+    play(tmp_path, scene, connected=False)
+
+
+def test_an_upload_that_finds_the_disk_full_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("corral.package.shelf.unpack", full)
+
+    async def scene(w: World) -> None:
+        answer = await w.ask("POST", "/namespaces/default/packages", code(tmp_path))
+        assert (answer.status, answer.json["error"]["code"]) == (503, "store_failed")
+        assert "No space left on device" in answer.json["error"]["message"]
+
+    play(tmp_path, scene, connected=False)
+
+
+def test_nobody_is_sent_to_the_host_they_name(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        answer = await w.ask("GET", "/status/", host="evil.example")
+        assert (answer.status, "location" in answer.headers) == (404, False)
 
     play(tmp_path, scene, connected=False)
 

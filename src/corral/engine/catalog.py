@@ -6,6 +6,7 @@ import logging
 import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from itertools import islice
 
 import msgspec
 
@@ -13,7 +14,7 @@ from corral.clock import Clock
 from corral.engine.fleet import Fleet
 from corral.engine.uids import Uids
 from corral.engine.verification import Verification
-from corral.errors import Conflict, CorralError, Invalid, LoadFailed, NotFound, StoreFailed, Unavailable
+from corral.errors import PROBLEMS_MAX, Conflict, CorralError, Invalid, LoadFailed, NotFound, StoreFailed, Unavailable
 from corral.model import (
     FunctionKey,
     FunctionSpec,
@@ -142,10 +143,12 @@ class Catalog:
         names: set[str] = set()
         for each in asked:
             prefix = f"functions.{each.name[:80]}: " if len(asked) > 1 else ""
-            problems += [prefix + problem for problem in self._problems(namespace, each)]
+            problems += [prefix + problem for problem in islice(self._problems(namespace, each), PROBLEMS_MAX + 1)]
             if each.name in names:
-                problems.append(f"functions names {each.name!r} twice, must name each function once")
+                problems.append(f"functions names {each.name[:80]!r} twice, must name each function once")
             names.add(each.name)
+            if len(problems) > PROBLEMS_MAX:
+                break
         if problems:
             raise Invalid(*problems)
 

@@ -7,9 +7,9 @@ import logging
 import re
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,7 +23,7 @@ from corral.api.native import shapes, views
 from corral.engine.catalog import VERIFY_S, Asked, Catalog
 from corral.engine.fleet import Fleet
 from corral.engine.tokens import Tokens
-from corral.errors import BadRequest, BodyTooLarge, CorralError, Forbidden, Invalid, NotFound
+from corral.errors import BadRequest, BodyTooLarge, CorralError, Forbidden, Invalid, NotFound, StoreFailed
 from corral.model import FunctionKey, check_name
 from corral.ports import Holder, Packages
 
@@ -31,12 +31,15 @@ log = logging.getLogger("corral.api.native.manage")
 
 JSON_MAX_BYTES = 16 * 1024 * 1024
 """A thousand functions with full environments fit."""
+JSON_LARGE_BYTES = 1024 * 1024
+"""Reading more would hold up everybody else for too long: a thread does it."""
 DISCARD_MAX_BYTES = 512 * 1024 * 1024
 DISCARD_MAX_S = 10.0
 TAIL_MAX = 100_000
 TIMEOUT_MAX_S = 3600.0
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
+Read = TypeVar("Read")
 ReadLog = Callable[[FunctionKey, int, str | None, asyncio.Event | None], AsyncIterator[bytes]]
 
 
@@ -135,7 +138,7 @@ class _Api:
 
     async def upload(self, request: Request) -> Response:
         namespace = self._namespace(request)
-        with tempfile.NamedTemporaryFile(dir=self._parts.uploads) as file:
+        with _storing(), tempfile.NamedTemporaryFile(dir=self._parts.uploads) as file:
             received = 0
             async for chunk in _limited(request, self._parts.upload_max_bytes):
                 received += len(chunk)
@@ -148,14 +151,14 @@ class _Api:
 
     async def deploy(self, request: Request) -> Response:
         namespace, name = self._namespace(request), str(request.path_params["name"])
-        wanted = shapes.read_function(shapes.read_json(await _body(request)), check_name("name", name))
+        wanted = await _sent(request, lambda sent: shapes.read_function(sent, check_name("name", name)))
         existed = any(each.name == name for each in self._catalog.functions(namespace))
         [deployed] = await self._catalog.deploy(namespace, [_asked(wanted)], _timeout_s(request))
         return _json(views.deployed(deployed, self._fleet), 200 if existed else 201)
 
     async def deploy_many(self, request: Request) -> Response:
         namespace = self._namespace(request)
-        wanted = shapes.read_functions(shapes.read_json(await _body(request)))
+        wanted = await _sent(request, shapes.read_functions)
         deployed = await self._catalog.deploy(namespace, [_asked(each) for each in wanted], _timeout_s(request))
         return _json({"functions": [views.deployed(each, self._fleet) for each in deployed]})
 
@@ -195,7 +198,7 @@ class _Api:
 
     async def make_token(self, request: Request) -> Response:
         self._administrator(request)
-        wanted = shapes.read_token(shapes.read_json(await _body(request)))
+        wanted = await _sent(request, shapes.read_token)
         token, stored = await self._tokens.make(wanted.label, wanted.namespaces, wanted.manage, wanted.invoke)
         return _json(views.token_view(stored) | {"token": token}, 201)
 
@@ -228,7 +231,10 @@ def application(parts: Parts) -> Starlette:
     api = _Api(parts)
     routes = [Route(path, api.guarded(handler), methods=[method]) for method, path, handler in URLS]
     # What has no route is answered in our form too.
-    return Starlette(routes=routes, exception_handlers={HTTPException: api.no_route})
+    served = Starlette(routes=routes, exception_handlers={HTTPException: api.no_route})
+    # A redirect would go to whatever Host says, unchecked.
+    served.router.redirect_slashes = False
+    return served
 
 
 def check_host(hosts: list[str], origins: list[str], configured: str) -> None:
@@ -299,8 +305,21 @@ async def _discard_body(request: Request) -> None:
                     return
 
 
-async def _body(request: Request) -> bytes:
-    return b"".join([chunk async for chunk in _limited(request, JSON_MAX_BYTES)])
+async def _sent(request: Request, read: Callable[[Any], Read]) -> Read:
+    """The body's JSON, as `read` understands it."""
+    body = b"".join([chunk async for chunk in _limited(request, JSON_MAX_BYTES)])
+    if len(body) <= JSON_LARGE_BYTES:
+        return read(shapes.read_json(body))
+    return await asyncio.to_thread(lambda: read(shapes.read_json(body)))
+
+
+@contextlib.contextmanager
+def _storing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        why = exc.strerror or str(exc)
+        raise StoreFailed(f"the package could not be stored: {why}; make room and try again") from exc
 
 
 def _asked(wanted: shapes.Wanted) -> Asked:

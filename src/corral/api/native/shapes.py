@@ -1,12 +1,14 @@
 """Corral's own API: what its JSON looks like, and which status each fault has. Shared by invoke and manage."""
 
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from corral import errors
-from corral.errors import BadRequest, CorralError, Invalid, LoadFailed
+from corral.errors import PROBLEMS_MAX, BadRequest, CorralError, Invalid, LoadFailed
 from corral.model import DEFAULT_NAMESPACE, FunctionSpec, Revision
 
 FAULTS: dict[type[CorralError], tuple[int, str]] = {
@@ -32,6 +34,11 @@ FAULTS: dict[type[CorralError], tuple[int, str]] = {
 
 DEPLOY_FAULTS = FAULTS | {errors.LoadFailed: (422, "load_failed")}
 """For the one who deploys, code that does not load is a mistake in what was sent."""
+
+FUNCTIONS_MAX = 5_000
+"""In one deployment request."""
+UNKNOWN_FIELDS_MAX = 10
+"""Named of one object."""
 
 UNKNOWN_FAULT = (500, "internal")
 
@@ -74,7 +81,7 @@ def read_json(body: bytes) -> Any:
     """Raises BadRequest."""
     try:
         return msgspec.json.decode(body)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise BadRequest(f"the body is not JSON: {exc}") from exc
     except RecursionError as exc:
         raise BadRequest("the body is nested too deeply, must be at most a few levels deep") from exc
@@ -86,11 +93,7 @@ def read_function(value: Any, name: str | None = None, where: str = "") -> Wante
     if not isinstance(value, dict):
         raise Invalid(f"{where}{_shown(value)}, must be an object with package and spec")
     allowed = {"package", "spec"} if name is not None else {"name", "package", "spec"}
-    problems = [
-        f"{where}{field}: no such field, must be one of {', '.join(sorted(allowed))}"
-        for field in value
-        if field not in allowed
-    ]
+    problems = _unknown_fields(value, sorted(allowed), where)
     name = name if name is not None else value.get("name")
     package = value.get("package")
     for field, found in (("name", name), ("package", package)):
@@ -112,6 +115,8 @@ def read_functions(value: Any) -> list[Wanted]:
         value = value["functions"]
     if not isinstance(value, list):
         raise Invalid(f"functions = {_shown(value)}, must be a list")
+    if len(value) > FUNCTIONS_MAX:
+        raise Invalid(f"functions has {len(value)} members, must be at most {FUNCTIONS_MAX} in one request")
     wanted: list[Wanted] = []
     problems: list[str] = []
     for place, each in enumerate(value):
@@ -119,6 +124,8 @@ def read_functions(value: Any) -> list[Wanted]:
             wanted.append(read_function(each, where=f"functions[{place}]."))
         except Invalid as fault:
             problems += fault.problems
+        if len(problems) > PROBLEMS_MAX:
+            break
     if problems:
         raise Invalid(*problems)
     return wanted
@@ -129,13 +136,12 @@ def read_spec(value: Any, where: str = "") -> FunctionSpec:
     if not isinstance(value, dict):
         raise Invalid(f"{where}spec = {_shown(value)}, must be an object")
     fields = {field.name: field for field in msgspec.structs.fields(FunctionSpec)}
-    problems: list[str] = []
+    problems = _unknown_fields(value, list(fields), f"{where}spec.")
     read: dict[str, Any] = {}
-    for name, sent in value.items():
-        field = fields.get(name)
-        if field is None:
-            problems.append(f"{where}spec.{name[:80]}: no such field, must be one of {', '.join(fields)}")
+    for name, field in fields.items():
+        if name not in value:
             continue
+        sent = value[name]
         try:
             read[name] = msgspec.convert(sent, field.type)
         except msgspec.ValidationError as exc:
@@ -181,5 +187,17 @@ def function_view(revision: Revision, instances: int, secrets: bool = False) -> 
     }
 
 
+def _unknown_fields(value: Mapping[str, Any], known: Sequence[str], where: str) -> list[str]:
+    unknown = islice((name for name in value if name not in known), UNKNOWN_FIELDS_MAX + 1)
+    problems = [f"{where}{name[:80]}: no such field, must be one of {', '.join(known)}" for name in unknown]
+    problems[UNKNOWN_FIELDS_MAX:] = problems[UNKNOWN_FIELDS_MAX:] and [f"{where}… has more fields that do not exist"]
+    return problems
+
+
+_SHORT = reprlib.Repr()
+"""Looks at the beginning only: what is sent may be large."""
+_SHORT.maxstring = 80
+
+
 def _shown(value: Any) -> str:
-    return ascii(value)[:80]
+    return _SHORT.repr(value).encode("ascii", "backslashreplace").decode()[:80]
