@@ -1,5 +1,6 @@
 """The instance the added latency is measured against: the runtime as the keeper starts it, without a gateway."""
 
+import json
 import select
 
 from corral.bench.direct import direct_instance
@@ -8,7 +9,7 @@ from corral.bench.functions import ECHO
 
 
 def test_direct_instance_answers_a_client_of_frame() -> None:
-    head = b"POST / HTTP/1.1\r\ncontent-type: application/json\r\nx-request-id: one\r\n"
+    head = b"POST /\r\ncontent-type: application/json\r\nx-request-id: one\r\n"
     with direct_instance(ECHO) as path:
         wire = FrameWire(path, head, b'{"name":"x"}')
         wire.ask(b"")
@@ -17,4 +18,5 @@ def test_direct_instance_answers_a_client_of_frame() -> None:
             assert select.select([wire], [], [], 10.0)[0], "no answer within 10 s"
             answer = wire.heard()
         wire.close()
-    assert (answer.status, answer.body) == (200, b'{"name":"x"}')
+    assert answer.status == 200
+    assert json.loads(answer.body)["name"] == "x"

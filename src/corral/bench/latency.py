@@ -24,7 +24,7 @@ def measure_latency(contest: Contest) -> Row:
     contest.management.deploy([function])
     contest.say("latency: through Corral and directly, in turns")
     request = contest.call(function, JSON_BODY)
-    head = b"POST / HTTP/1.1\r\ncontent-type: application/json\r\nx-request-id: 0123456789abcdef\r\n"
+    head = b"POST /\r\ncontent-type: application/json\r\nx-request-id: 0123456789abcdef\r\n"
     notes = ["direct: the same runtime and function without gateway and namespaces; closed loop, turns ABBA"]
     try:
         with direct_instance(ECHO) as path:

@@ -61,8 +61,8 @@ class Call:
 
     __slots__ = (
         "acked", "answer", "arrived", "began", "complete", "consumed", "credit", "deadline", "explain", "id",
-        "instance", "lane", "lines", "number", "paused", "pending", "request_id", "sent", "sent_at", "status", "taken", "timing",
-        "tries",
+        "instance", "lane", "lines", "number", "paused", "pending", "request_id", "sent", "sent_at", "status",
+        "taken", "timing", "tries",
     )  # fmt: skip
 
     def __init__(
