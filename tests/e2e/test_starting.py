@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 from pathlib import Path
 
 import pytest
+
+import corral
 
 from .server import Server, refused, serving, wait_for
 
@@ -100,6 +103,26 @@ def test_folder_of_a_newer_version_is_refused_and_untouched(tmp_path: Path) -> N
     assert "Traceback" not in said
     assert file.read_bytes() == before
     assert server.belongings() == []
+
+
+def test_folder_in_place_of_the_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data/corral.db").mkdir(parents=True)
+    status, said = refused(tmp_path / "data", "--port", "0")
+    assert status == 2
+    assert "corral.db is a folder, must be a file" in said
+    assert "Traceback" not in said
+
+
+def test_processes_run_the_package_that_up_was_run_from(tmp_path: Path) -> None:
+    """Also one that is not installed."""
+    package = tmp_path / "code/corral"
+    shutil.copytree(Path(corral.__file__).parent, package)
+    own = package / "__init__.py"
+    own.write_text(own.read_text().replace(corral.__version__, "9.8.7"))
+    with serving(tmp_path, environment={"PYTHONPATH": str(package.parent)}) as server:
+        assert server.ask("GET", "/corral/v1/status", headers=server.bearer).json()["version"] == "9.8.7"
+        server.deploy("hello", "def handle(event, context): return 'ok'")
+        assert server.call("hello").body == b"ok"
 
 
 def test_up_after_a_killed_parent_finds_and_removes_what_was_left(tmp_path: Path) -> None:

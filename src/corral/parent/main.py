@@ -5,6 +5,7 @@ import logging
 import os
 import selectors
 import signal
+import site
 import socket
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+import corral
 from corral import config
 from corral.config import Boot, Settings
 from corral.errors import BadConfiguration
@@ -97,7 +99,8 @@ class Server:
     def _child_environment(self, boot: Boot) -> dict[str, str]:
         passed = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TERM", "NO_COLOR", "SSL_CERT_FILE")
         environment = {name: self._environment[name] for name in passed if name in self._environment}
-        return environment | {"CORRAL_BOOT": msgspec.json.encode(boot).decode(), "PYTHONUNBUFFERED": "1"}
+        environment |= {"CORRAL_BOOT": msgspec.json.encode(boot).decode(), "PYTHONUNBUFFERED": "1"}
+        return environment | _code_path()
 
     def close(self) -> None:
         """Leave nothing behind but the data folder."""
@@ -106,6 +109,14 @@ class Server:
             listener.close()
         folder.remove_run(self.run)
         os.close(self._lock)
+
+
+def _code_path() -> dict[str, str]:
+    """What lets our processes import the very package we run from, where an installation does not: we may have it
+    from a PYTHONPATH or a current folder that they do not get."""
+    folder = Path(corral.__file__).resolve().parent.parent
+    installed = [*site.getsitepackages(), site.getusersitepackages()]
+    return {} if folder in map(Path.resolve, map(Path, installed)) else {"PYTHONPATH": str(folder)}
 
 
 def up(data: Path, flags: Mapping[str, object], environment: Mapping[str, str]) -> int:
