@@ -101,8 +101,10 @@ class Management:
             response = self._connection.getresponse()
             answer = response.read()
         except (OSError, http.client.HTTPException) as exc:
-            self._connection.close()
             raise Refused(f"{method} {path}: {type(exc).__name__}: {exc}") from exc
+        finally:
+            # A slow row asks minutes apart, and the server ends an idle connection after one.
+            self._connection.close()
         if response.status >= 300:
             raise Refused(f"{method} {path} answered {response.status}: {answer[:500].decode(errors='replace')}")
         return answer

@@ -21,8 +21,13 @@ def measure_memory(contest: Contest) -> Row:
     if pid is None:
         return Row(name="memory", title=TITLE, figures=_figures(None, None), notes=["needs a server of bench's own"])
     # Before anything was deployed: with instances, the zygote's pages would be shared and count as theirs.
-    at_rest = {role: pss_mib(process.pid) for role, process in permanent(tree(pid)).items()}
+    processes = tree(pid)
+    roles = permanent(processes)
+    at_rest = {role: pss_mib(process.pid) for role, process in roles.items()}
     sizes = {role: size for role, size in at_rest.items() if size is not None}
+    stay = {process.pid for process in roles.values()}
+    parked = [pss_mib(process.pid) for process in processes if process.pid not in stay]
+    sizes[f"{len(parked)} parked children"] = sum(size for size in parked if size is not None)
     notes = [", ".join(f"{role} {size:.1f}" for role, size in sizes.items()) + " MiB"]
     absent = [role for role in ROLES if role not in sizes]
     if absent:
@@ -40,7 +45,8 @@ def _figures(whole: float | None, idle: float | None) -> list[Figure]:
 
 
 def _idle_instance_mib(contest: Contest, pid: int) -> tuple[float | None, list[str]]:
-    """All that runs besides the permanent processes, divided by the instances; each has answered one call."""
+    """Mean of the processes that run besides the permanent ones: the instances, each of which has answered one call,
+    and the few parked children that wait to become the next."""
     functions = distinct("idle", INSTANCES, IDLE)
     contest.say(f"memory: {INSTANCES} idle instances")
     contest.management.deploy(functions)
@@ -53,4 +59,6 @@ def _idle_instance_mib(contest: Contest, pid: int) -> tuple[float | None, list[s
     known = [size for size in sizes if size is not None]
     if len(known) < INSTANCES:
         return None, [f"{len(known)} processes of instances could be read, must be {INSTANCES}", *failures(samples)]
-    return sum(known) / INSTANCES, [f"{len(known)} processes for {INSTANCES} instances, each after its first call"]
+    return sum(known) / len(known), [
+        f"mean of {len(known)} processes: {INSTANCES} instances, each after its first call, and parked children"
+    ]
