@@ -243,6 +243,35 @@ class Start(Message, frozen=True):
     stamps: dict[str, float]
 
 
+class KeepZygote(Message, frozen=True):
+    """Raise a zygote of the revision: a process that has loaded its code, waits, and forks its instances from then on.
+    One that is there stays. Answered with ZygoteKept or ZygoteGone."""
+
+    revision: Revision
+    code: bytes | None
+    """As in Start."""
+
+
+class DropZygote(Message, frozen=True):
+    """End the revision's zygote; its instances go on. Answered with ZygoteGone."""
+
+    revision: RevisionId
+
+
+class Build(Message, frozen=True):
+    """Install the dependencies of the revision's package as its layer. Answered with Built. Again for one that is being
+    built: the same answer to both."""
+
+    revision: Revision
+    """Its `layer` says what has to be there afterwards."""
+
+
+class BuildDrop(Message, frozen=True):
+    """Nobody waits for it any more: end the build, leave nothing of it."""
+
+    revision: RevisionId
+
+
 class Stop(Message, frozen=True):
     """End the instance now. It has no calls, or they are lost. Unknown ones are answered with Exited as well."""
 
@@ -288,6 +317,8 @@ class Inventory(Message, frozen=True):
     """Runtime name -> interpreter version, of those probed so far."""
     exited: "list[Exited]" = []
     """What ended since the last connection. Here, so that it is heard before what does not run any more is missed."""
+    zygotes: dict[RevisionId, float] = {}
+    """Revisions that have a zygote of their own -> its memory in MiB."""
 
 
 class SlotReady(Message, frozen=True):
@@ -295,6 +326,8 @@ class SlotReady(Message, frozen=True):
 
     slot: SlotId
     address: str
+    is_bare: bool = False
+    """No child is parked in it: for instances that a revision's own zygote forks."""
 
 
 class Started(Message, frozen=True):
@@ -322,6 +355,35 @@ class Used(Message, frozen=True):
     """Once a second while anything runs: instance -> (cpu seconds in all, memory in MiB now)."""
 
     instances: dict[InstanceId, tuple[float, float]]
+    zygotes: dict[RevisionId, float] = {}
+    """Revision -> memory of its zygote in MiB now."""
+
+
+class ZygoteKept(Message, frozen=True):
+    """The revision's zygote has loaded its code and forks from now on."""
+
+    revision: RevisionId
+    memory_mib: float
+    load_s: float
+    """What each start saves."""
+
+
+class ZygoteGone(Message, frozen=True):
+    """The revision has no zygote (any more); its instances are started plainly."""
+
+    revision: RevisionId
+    why: str
+    """A sentence."""
+    is_unsafe: bool = False
+    """Its code can't be forked safely (threads, sockets or child processes at import), now or later."""
+
+
+class Built(Message, frozen=True):
+    """A Build ended; the layer is on disk, or nothing of it is."""
+
+    revision: RevisionId
+    error: str = ""
+    """A sentence; empty: it is there."""
 
 
 class ZygoteUp(Message, frozen=True):
@@ -342,8 +404,21 @@ class LogGrew(Message, frozen=True):
 
 FromGateway = Hello | Holding | Want | Observed | Ready | Failed | Released | Overrun | Dropped | CallLost
 ToGateway = Hello | RoutePut | RevisionDrop | RouteDrop | TokenPut | Synced | Assign | Release | Retire | Gone | Block
-ToKeeper = Hello | Start | Stop | Follow | Forget | Note
-FromKeeper = Hello | Inventory | SlotReady | Started | Exited | Used | ZygoteUp | ZygoteDown | LogGrew
+ToKeeper = Hello | Start | KeepZygote | DropZygote | Build | BuildDrop | Stop | Follow | Forget | Note
+FromKeeper = (
+    Hello
+    | Inventory
+    | SlotReady
+    | Started
+    | Exited
+    | Used
+    | ZygoteKept
+    | ZygoteGone
+    | Built
+    | ZygoteUp
+    | ZygoteDown
+    | LogGrew
+)
 
 Incoming = TypeVar("Incoming")
 _encoder = msgspec.msgpack.Encoder()

@@ -137,8 +137,12 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     package: str
     """sha256 of the package's contents, hex; its folder is DATA/packages/NAMESPACE/<sha256>."""
+    layer: str | None = None
+    """sha256 that stands for its dependencies and interpreter, hex; its folder is DATA/layers/NAMESPACE/<sha256>.
+    None: it has no dependencies."""
     uid: int
-    """The numeric user its instances run as: one per revision."""
+    """The numeric user its instances run as: one per function, so that a process that has loaded the dependencies of
+    one revision may become the next."""
     spec: FunctionSpec
     created_at: float
     """Wall clock, seconds."""
@@ -156,6 +160,21 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
         if self.spec.concurrency is not None:
             return self.spec.concurrency
         return 100 if self.is_async else 1
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What part of a function's calls one revision gets, or by which tag it is called."""
+
+    number: int
+    """Of the revision."""
+    percent: int = 0
+    """0 to 100; those of a function add up to 100."""
+    tag: str | None = None
+    """A DNS label: calls that name it go to this revision, whatever its share. Unique within the function."""
+
+
+REVISIONS_KEPT = 10
+"""Of each function, the newest; those with a share or a tag stay besides."""
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):

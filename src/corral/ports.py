@@ -17,6 +17,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     revision: Revision
     package: str
     """Folder of the code on this host."""
+    layer: str | None = None
+    """Folder of its dependencies on this host; None: it has none."""
     code: bytes | None
     """The marshalled entry module, if an earlier instance gave it."""
     log_fd: int
