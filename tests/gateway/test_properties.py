@@ -81,7 +81,7 @@ def test_no_slot_is_lost_in_any_order_of_events(
     tmp_path: Path, seed: int, concurrency: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("corral.gateway.instance.GRACE_S", 0.05)
-    monkeypatch.setattr("corral.gateway.instance.CAUSE_WAIT_S", 0.02)
+    monkeypatch.setattr("corral.gateway.activator.CAUSE_WAIT_S", 0.02)
 
     async def scene(s: Stage) -> None:
         rng = random.Random(seed)

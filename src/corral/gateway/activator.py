@@ -16,6 +16,9 @@ from corral.gateway.stats import Stats
 from corral.link import Assign, Block, Gone, Holding, Message, Observed, Overrun, Release, Released, Retire, Served
 from corral.model import CallId, InstanceId, RevisionId
 
+CAUSE_WAIT_S = 0.2
+"""How long a lost instance's calls wait for the keeper to say why it ended."""
+
 
 class Activator:
     """See the module. `tell` sends to the engine and may drop: after a reconnect `sync` says everything again."""
@@ -142,17 +145,22 @@ class Activator:
 
     # -- what lanes ask for ---------------------------------------------------------------------------------
 
-    def condemn(self, instance: InstanceId) -> None:
-        """Only killing helps: its deadline passed, or it broke the rules."""
-        self._condemned.add(instance)
-        self._tell(Overrun(instance))
+    def dropped(self, instance: Instance) -> None:
+        """Its lane has it no longer."""
+        self.instances.pop(instance.id, None)
+        if instance.condemned:
+            self._condemned.add(instance.id)
+            self._tell(Overrun(instance.id))
 
-    def remember_lost(self, instance: Instance) -> None:
-        if instance.gone is None:
+    def await_cause(self, instance: Instance) -> None:
+        """Its calls are told why it ended: as soon as the engine says so, or without a reason in CAUSE_WAIT_S."""
+        if instance.gone is None and instance.id not in self._lost:
             self._lost[instance.id] = instance
+            asyncio.get_running_loop().call_later(CAUSE_WAIT_S, self._give_up_waiting, instance)
 
-    def forget_lost(self, instance: Instance) -> None:
-        self._lost.pop(instance.id, None)
+    def _give_up_waiting(self, instance: Instance) -> None:
+        if self._lost.pop(instance.id, None) is not None:
+            instance.answer_bereaved()
 
     def observe(self, lane: Lane) -> None:
         lane.active = True

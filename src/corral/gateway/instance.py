@@ -7,23 +7,18 @@ afterwards is nobody's."""
 import asyncio
 import socket
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from corral.contract.frame import Connection, FailedBody, ReadyBody
 from corral.errors import CorralError, InstanceLost, LoadFailed, Unavailable
 from corral.gateway.call import Call
-from corral.link import Dropped, Failed, Gone, Ready
-from corral.model import STAMPS, CallId, ExitCause, InstanceId
-
-if TYPE_CHECKING:
-    from corral.gateway.lane import Lane
+from corral.link import Dropped, Failed, Gone, Message, Ready
+from corral.model import STAMPS, CallId, ExitCause, InstanceId, RevisionId
 
 GRACE_S = 5.0
 """What the other calls of an instance get when one call's deadline passed in it and it does not end."""
 CANCEL_S = 1.0
 """What a call that has its instance to itself gets to end when it is cancelled at its deadline."""
-CAUSE_WAIT_S = 0.2
-"""How long a lost instance's calls wait for the keeper to say why it ended."""
 CONNECT_S = 10.0
 """How long an assigned instance's socket may refuse before it counts as lost."""
 STAMP_MAX_S = 600.0
@@ -32,10 +27,28 @@ BLOCK_S = 1.0
 """After a load failure, until the engine's own block arrives."""
 
 
+class Holder(Protocol):
+    """Whoever sends an instance its calls, as the instance knows it: a lane."""
+
+    id: RevisionId
+
+    def tell(self, message: Message, /) -> None:
+        """To the engine."""
+        ...
+
+    def joined(self, instance: "Instance", in_flight: int) -> None: ...
+    def ready(self, instance: "Instance", message: Ready) -> None: ...
+    def freed(self, instance: "Instance") -> None: ...
+    def retire(self, instance: "Instance") -> None: ...
+    def load_failed(self, instance: "Instance", fault: LoadFailed, until: float) -> None: ...
+    def lost(self, instance: "Instance") -> None: ...
+    def tell_lost(self, instance: "Instance", call: Call, fault: CorralError) -> None: ...
+
+
 class Instance:
     """See the module. `fresh`: it was only starting when it came, and this gateway sees its READY first."""
 
-    def __init__(self, instance: InstanceId, lane: "Lane", address: str, fresh: bool) -> None:
+    def __init__(self, instance: InstanceId, lane: Holder, address: str, fresh: bool) -> None:
         self.id = instance
         self.lane = lane
         self.address = address
@@ -47,6 +60,8 @@ class Instance:
         self.gone: Gone | None = None
         self.heard_out = True
         """Whether all that it said was read before it was lost. If not, a call without ACK may have begun."""
+        self.condemned = False
+        """Only killing helps: a call's deadline passed in it, or it broke the rules."""
         self._attached = True
         self._overrun: set[CallId] = set()
         """Calls whose deadline passed while their function ran, and that have not ended since."""
@@ -122,7 +137,7 @@ class Instance:
         if why:
             self.heard_out = False
             self.gone = self.gone or Gone(self.id, ExitCause.CRASHED, why)
-            self.lane.condemn(self.id)
+            self.condemned = True
         self.lane.lost(self)
 
     # -- how it ends ----------------------------------------------------------------------------------------
@@ -159,7 +174,7 @@ class Instance:
             return
         self._detach()
         self.heard_out = False
-        self.lane.condemn(self.id)
+        self.condemned = True
         self.gone = Gone(self.id, ExitCause.TIMEOUT, "instance ended by another call")
         self.lane.lost(self)
         self.connection.close()
@@ -167,9 +182,7 @@ class Instance:
     def ended(self, gone: Gone) -> None:
         """The keeper says it ended."""
         self.gone = gone
-        for call in self._bereaved:
-            self._refuse(call)
-        self._bereaved.clear()
+        self.answer_bereaved()
         if self._attached:
             # What it wrote before its end may still be in the socket: the end of file comes right behind it.
             asyncio.get_running_loop().call_later(0.05, self._end)
@@ -180,16 +193,14 @@ class Instance:
         self.connection.close()
 
     def bereave(self, call: Call) -> None:
-        """The call ends with this instance: told at once why, or as soon as the keeper says so."""
+        """The call ends with this instance: told at once why, or with `answer_bereaved`."""
         if self.gone is not None:
             self._refuse(call)
-            return
-        if not self._bereaved:
-            asyncio.get_running_loop().call_later(CAUSE_WAIT_S, self._give_up_waiting)
-        self._bereaved.append(call)
+        else:
+            self._bereaved.append(call)
 
-    def _give_up_waiting(self) -> None:
-        self.lane.forget_lost(self)
+    def answer_bereaved(self) -> None:
+        """Nothing more will be known of how it ended."""
         for call in self._bereaved:
             self._refuse(call)
         self._bereaved.clear()

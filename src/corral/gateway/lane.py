@@ -223,7 +223,7 @@ class Lane:
                 self.offer(call, front=True)
             else:
                 instance.bereave(call)
-                self.activator.remember_lost(instance)
+                self.activator.await_cause(instance)
         if self.closing:
             self.activator.sweep(self)
 
@@ -255,15 +255,9 @@ class Lane:
     def block(self, fault: CorralError | None, until: float) -> None:
         self._carry_out(self.pool.block(fault, until, monotonic()))
 
-    def condemn(self, instance: InstanceId) -> None:
-        self.activator.condemn(instance)
-
-    def forget_lost(self, instance: Instance) -> None:
-        self.activator.forget_lost(instance)
-
     def _drop_instance(self, instance: Instance) -> None:
         self.instances.pop(instance.id, None)
-        self.activator.instances.pop(instance.id, None)
+        self.activator.dropped(instance)
 
     # -- the pool's actions ---------------------------------------------------------------------------------
 
