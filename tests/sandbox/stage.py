@@ -90,7 +90,13 @@ class Stage:
         return slot
 
     async def start(
-        self, code: str | None, *, marshalled: bytes | None = None, slot: SlotId | None = None, **spec: object
+        self,
+        code: str | None,
+        *,
+        marshalled: bytes | None = None,
+        slot: SlotId | None = None,
+        layer: Path | None = None,
+        **spec: object,
     ) -> InstanceId:
         """An instance of a function of that source; its entry is `app:main`. None: without a package; in a slot of
         its own."""
@@ -121,6 +127,7 @@ class Stage:
                 slot=slot,
                 revision=revision,
                 package=str(package),
+                layer=None if layer is None else str(layer),
                 code=marshalled,
                 log_fd=self._open_log(instance),
                 stamps={"received": time.monotonic()},

@@ -40,6 +40,36 @@ def test_an_instance_answers_calls(tier: str) -> None:
     on(tier, play)
 
 
+def test_an_instance_imports_from_its_layer_and_cannot_change_it(tier: str) -> None:
+    code = (
+        "import os, sys, dep, json\n"
+        "def main(args):\n"
+        "    return {'dep': dep.NAME, 'json': json.__file__, 'last': sys.path[-1],\n"
+        "            'writable': os.access(os.path.dirname(dep.__file__), os.W_OK)}\n"
+    )
+
+    async def play(made: Stage) -> None:
+        layer = made.data / "layers/default/abc"
+        layer.mkdir(parents=True)
+        (layer / "dep.py").write_text("NAME = 'from the layer'\n")
+        (layer / "json.py").write_text("raise RuntimeError('not the standard library')\n")
+        answer = await made.call(await made.start(code, layer=layer))
+        assert answer["dep"] == "from the layer"
+        assert not answer["json"].startswith(answer["last"])
+        assert answer["last"] == ("/layer" if tier == "T1" else str(layer))
+        assert tier == "T0" or not answer["writable"]
+
+    on(tier, play)
+
+
+def test_an_instance_sees_no_layer_but_its_own(tier: str) -> None:
+    async def play(made: Stage) -> None:
+        answer = await made.call(await made.start("import os, sys\ndef main(args):\n    return {'path': sys.path}\n"))
+        assert not any("layer" in path for path in answer["path"])
+
+    on(tier, play)
+
+
 def test_a_stop_ends_the_process_and_its_socket(tier: str) -> None:
     async def play(made: Stage) -> None:
         instance = await made.start(ECHO)

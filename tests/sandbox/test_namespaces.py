@@ -183,7 +183,7 @@ def test_a_package_behind_a_symbolic_link_is_refused(tmp_path: Path) -> None:
     try:
         for path in ("packages/evil", "../..", "packages/evil/ssl"):
             with pytest.raises(OSError):
-                mounts.package_tree(data, path)
+                mounts.tree_beneath(data, path)
     finally:
         os.close(data)
 

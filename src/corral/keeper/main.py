@@ -222,6 +222,7 @@ class Keeper:
                 slot=slot,
                 revision=revision,
                 package=f"{data}/packages/{revision.namespace}/{revision.package}",
+                layer=None if revision.layer is None else f"{data}/layers/{revision.namespace}/{revision.layer}",
                 code=start.code,
                 log_fd=log_fd,
                 stamps={**start.stamps, "received": received},
@@ -239,6 +240,8 @@ class Keeper:
             return f"revision = {revision.id[:200]!r}, must be namespace/name@number"
         if not revision.package.isalnum():
             return f"package = {revision.package[:80]!r}, must be a hexadecimal number"
+        if revision.layer is not None and not revision.layer.isalnum():
+            return f"layer = {revision.layer[:80]!r}, must be a hexadecimal number"
         first, last = keeper.uid_base + OWN_USERS, keeper.uid_base + keeper.uid_count - 1
         if self._sandbox.user_of(revision) == revision.uid and not first <= revision.uid <= last:
             return f"uid = {revision.uid}, must be between {first} and {last}"

@@ -7,7 +7,7 @@ FD is read to its end: one JSON object, the plan. Keys, all but `argv` optional:
 root        an empty folder; a small tmpfs is mounted on it, filled and pivoted into. null: stay in the present root
 binds       [[source, target, "ro" | "rw"], …] in order, with the mounts below them; always nosuid and nodev
 files       {path: text}; symlinks {path: target}; devices ["null", …] of /dev
-tmpfs       {path: options}, writable; `/tmp` and `/function` exist as empty folders anyway
+tmpfs       {path: options}, writable; `/tmp`, `/function` and `/layer` exist as empty folders anyway
 proc        "bind": the present /proc; "new": one for the present pid namespace; null: an empty folder
 hostname    its own uts namespace with this name
 uid, gid    numeric, set together with no further groups
@@ -65,7 +65,7 @@ def make_root(plan: Dict[str, Any]) -> None:
     kernel.unshare(kernel.CLONE_NEWNS)
     kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("corral", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755,size=4m")
-    for folder in ("/tmp", "/function", "/proc", "/dev"):
+    for folder in ("/tmp", "/function", "/layer", "/proc", "/dev"):
         os.mkdir(root + folder)
     _fill(root, plan)
     kernel.mount(None, root, None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | _HARMLESS)

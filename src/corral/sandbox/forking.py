@@ -68,6 +68,14 @@ class Tier(Protocol):
         """The folder as an instance sees it."""
         ...
 
+    def open_layer(self, layer: str) -> dict[str, int]:
+        """Descriptors an instance needs for its dependencies, by their names in docs/zygote.md."""
+        ...
+
+    def layer_path(self, layer: str) -> str:
+        """The folder as an instance sees it."""
+        ...
+
     def kill(self, pid: int, pidfd: int) -> None:
         """Everything of a running instance."""
         ...
@@ -249,6 +257,8 @@ class ForkingSandbox:
         launch = running.launch
         fds = self._tier.open_package(launch.package)
         try:
+            if launch.layer is not None:
+                fds |= self._tier.open_layer(launch.layer)
             fds["log"] = os.dup(launch.log_fd)
             if launch.code is not None:
                 fds["code"] = syscalls.sealed_file("code", launch.code)
@@ -275,6 +285,7 @@ class ForkingSandbox:
             "nofile": FILES_MAX,
             "data_limit": None if is_limited else memory_bytes,
             "package": self._tier.package_path(launch.package),
+            "layer": None if launch.layer is None else self._tier.layer_path(launch.layer),
             "handler": spec.handler,
             "style": spec.style or revision.style,
             "concurrency": spec.concurrency,

@@ -15,7 +15,7 @@ def private_tmp(size_mib: int) -> int:
     return syscalls.mount_detached("tmpfs", options, _HARMLESS)
 
 
-def package_tree(data: int, path: str) -> int:
+def tree_beneath(data: int, path: str) -> int:
     """The folder `path` beneath the folder `data`, read-only. Symbolic links on the way are refused: the data folder
     belongs to the engine, which must not be able to aim us elsewhere."""
     folder = syscalls.open_beneath(data, path, os.O_PATH | os.O_DIRECTORY)

@@ -75,10 +75,16 @@ class NamespaceTier:
         return {"tmp": mounts.private_tmp(self._tmp_mib)}
 
     def open_package(self, package: str) -> dict[str, int]:
-        return {"code_root": mounts.package_tree(self._data, self._inside(package))}
+        return {"code_root": mounts.tree_beneath(self._data, self._inside(package))}
 
     def package_path(self, package: str) -> str:
         return "/function"
+
+    def open_layer(self, layer: str) -> dict[str, int]:
+        return {"layer_root": mounts.tree_beneath(self._data, self._inside(layer))}
+
+    def layer_path(self, layer: str) -> str:
+        return "/layer"
 
     def _inside(self, path: str) -> str:
         return path.removeprefix(self._data_path)

@@ -50,6 +50,12 @@ class ProcessTier:
     def package_path(self, package: str) -> str:
         return package
 
+    def open_layer(self, layer: str) -> dict[str, int]:
+        return {}
+
+    def layer_path(self, layer: str) -> str:
+        return layer
+
     def kill(self, pid: int, pidfd: int) -> None:
         processes.kill_family(pid)
 

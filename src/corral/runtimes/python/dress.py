@@ -59,6 +59,8 @@ def finish(is_isolated: bool, plan: Dict[str, Any], fds: Dict[str, int], wardrob
         socket.sethostname(plan.get("hostname") or "instance")
         if "code_root" in fds:
             kernel.move_mount(fds["code_root"], "/function")
+        if "layer_root" in fds:
+            kernel.move_mount(fds["layer_root"], "/layer")
     kernel.close_from(LISTEN_FD + 1)
     fds["log"] = 2
     _limit(plan)

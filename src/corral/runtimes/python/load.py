@@ -48,7 +48,7 @@ def load(plan: Dict[str, Any], marshalled: bytes) -> Loaded:
 
 def prepared(plan: Dict[str, Any], entry: Entry) -> Loaded:
     package = plan["package"]
-    module = _execute(package, entry)
+    module = _execute(package, plan.get("layer"), entry)
     name, function = _function(module, package, entry.file, entry.name)
     manner = entry.manner
     if manner is None:
@@ -146,12 +146,15 @@ def _all_of(fd: int) -> bytes:
     return b"".join(parts)
 
 
-def _execute(package: str, entry: Entry) -> types.ModuleType:
+def _execute(package: str, layer: Optional[str], entry: Entry) -> types.ModuleType:
     file = entry.file
     path = package + "/" + file
     name = _module_name(file)
     parent = name.rpartition(".")[0]
     sys.path[:0] = [package, path.rpartition("/")[0]] if parent else [package]
+    if layer is not None:
+        # Last, where site-packages stands elsewhere: a dependency must not replace a module of the standard library.
+        sys.path.append(layer)
     sys.argv = [path]
     # Without a spec, like every program's main module: making one costs more than all the rest here.
     module = types.ModuleType(name)
@@ -228,8 +231,8 @@ def _failed(exc: BaseException, package: str, file: str) -> LoadFailed:
         sentence = "%s line %s: %s%s" % (inside, exc.lineno, exc.msg, ": %s" % line[:100] if line else "")
     elif isinstance(exc, ModuleNotFoundError) and exc.name:
         sentence = (
-            "%s imports %s, which is not there: a function has the standard library of Python %d.%d and the files of "
-            "its own package; pip install -t FOLDER PACKAGE puts others there"
+            "%s imports %s, which is not there: a function has the standard library of Python %d.%d, the files of its "
+            "own package and what its requirements.txt names; add it to requirements.txt"
             % (where, exc.name, sys.version_info[0], sys.version_info[1])
         )
     elif isinstance(exc, SystemExit):
