@@ -229,6 +229,14 @@ class Block(Message, frozen=True):
     """`load`: the function's code is at fault (502). `start`: the machine is (503)."""
 
 
+class Queued(Message, frozen=True):
+    """Starts of the revision wait for room on this machine: what a held call is told at its limit. An empty `why`: they
+    wait no longer."""
+
+    revision: RevisionId
+    why: str
+
+
 # -- engine -> keeper ---------------------------------------------------------------------------------------
 
 
@@ -256,6 +264,13 @@ class DropZygote(Message, frozen=True):
     """End the revision's zygote; its instances go on. Answered with ZygoteGone."""
 
     revision: RevisionId
+
+
+class Measure(Message, frozen=True):
+    """Say what this instance uses, now and not with the next Used: it has just loaded code that was never measured.
+    Answered with Measured, if it runs."""
+
+    instance: InstanceId
 
 
 class Build(Message, frozen=True):
@@ -319,6 +334,10 @@ class Inventory(Message, frozen=True):
     """What ended since the last connection. Here, so that it is heard before what does not run any more is missed."""
     zygotes: dict[RevisionId, float] = {}
     """Revisions that have a zygote of their own -> its memory in MiB."""
+    keeps_zygotes: bool = False
+    """Whether this keeper can: KeepZygote is sent to no other."""
+    memory_mib: float = 0.0
+    """What there is for Corral and all that it runs, by the machine or by a group around it. 0: not known."""
 
 
 class SlotReady(Message, frozen=True):
@@ -357,6 +376,11 @@ class Used(Message, frozen=True):
     instances: dict[InstanceId, tuple[float, float]]
     zygotes: dict[RevisionId, float] = {}
     """Revision -> memory of its zygote in MiB now."""
+
+
+class Measured(Message, frozen=True):
+    instance: InstanceId
+    memory_mib: float
 
 
 class ZygoteKept(Message, frozen=True):
@@ -403,8 +427,10 @@ class LogGrew(Message, frozen=True):
 
 
 FromGateway = Hello | Holding | Want | Observed | Ready | Failed | Released | Overrun | Dropped | CallLost
-ToGateway = Hello | RoutePut | RevisionDrop | RouteDrop | TokenPut | Synced | Assign | Release | Retire | Gone | Block
-ToKeeper = Hello | Start | KeepZygote | DropZygote | Build | BuildDrop | Stop | Follow | Forget | Note
+ToGateway = (
+    Hello | RoutePut | RevisionDrop | RouteDrop | TokenPut | Synced | Assign | Release | Retire | Gone | Block | Queued
+)
+ToKeeper = Hello | Start | KeepZygote | DropZygote | Measure | Build | BuildDrop | Stop | Follow | Forget | Note
 FromKeeper = (
     Hello
     | Inventory
@@ -412,6 +438,7 @@ FromKeeper = (
     | Started
     | Exited
     | Used
+    | Measured
     | ZygoteKept
     | ZygoteGone
     | Built

@@ -77,6 +77,10 @@ class Sandbox(Protocol):
         """Running instance -> (cpu seconds in all, memory in MiB now)."""
         ...
 
+    def usage_of(self, instance: InstanceId) -> tuple[float, float] | None:
+        """The same of one instance; None: it does not run."""
+        ...
+
     async def close(self) -> None:
         """End everything."""
         ...

@@ -336,6 +336,19 @@ def test_call_without_instance_is_a_503_after_its_hold(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_held_call_is_told_at_its_limit_that_the_machine_is_full(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        revision = s.deploy(hold_s=0.1)
+        s.engine.say(link.Queued(revision.id, "the memory is full"))
+        answer = await s.get()
+        assert (answer.status, answer.header("retry-after")) == (503, "1")
+        assert answer.error["message"].endswith("its limit: the memory is full")
+        s.engine.say(link.Queued(revision.id, ""))
+        assert (await s.get()).error["message"].endswith("its limit")
+
+    play(tmp_path, scene)
+
+
 def test_unknown_function_is_a_404(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
         answer = await s.get("/function/nope")

@@ -25,6 +25,8 @@ from corral.link import (
     Inventory,
     Link,
     LogGrew,
+    Measure,
+    Measured,
     SlotReady,
     Start,
     Started,
@@ -96,7 +98,7 @@ class Engine:
         environment = {"CORRAL_BOOT": msgspec.json.encode(self.boot).decode(), "PATH": os.environ["PATH"]}
         self.process = subprocess.Popen([sys.executable, "-P", "-m", "corral.keeper.main"], env=environment)
 
-    def send(self, message: Start | Stop | Follow | Forget) -> None:
+    def send(self, message: Start | Stop | Follow | Forget | Measure) -> None:
         self._links[-1].send(message)
 
     def all(self, kind: type[Kind]) -> list[Kind]:
@@ -185,6 +187,7 @@ def test_it_says_what_it_is_and_offers_slots_and_a_zygote(isolation: str) -> Non
     async def scene(made: Engine) -> None:
         inventory = await made.first(Inventory)
         assert inventory.instances == {}
+        assert inventory.memory_mib > 64
         assert inventory.tier == ("T1" if isolation == "auto" else "T0")
         assert bool(inventory.not_held) == (inventory.tier == "T0")
         slots = {(await made.first(SlotReady, number)).address for number in (1, 2, 3)}
@@ -205,6 +208,20 @@ def test_a_used_slot_is_replaced_and_its_instance_measured(isolation: str) -> No
         assert made.all(Started) == [], "the engine knows where it is"
         made.send(Stop(instance=InstanceId("one"), cause=ExitCause.STOPPED))
         assert (await made.first(Exited)).cause is ExitCause.STOPPED
+
+    play(isolation, scene)
+
+
+def test_an_instance_is_measured_when_the_engine_asks(isolation: str) -> None:
+    async def scene(made: Engine) -> None:
+        await made.first(SlotReady)
+        made.start("one", made.revision("f", WAITER))
+        await made.until(lambda: made.log("f") == ["loaded"])
+        made.send(Measure(instance=InstanceId("nobody")))
+        made.send(Measure(instance=InstanceId("one")))
+        measured = await made.first(Measured)
+        assert measured.instance == "one"
+        assert 0 < measured.memory_mib < 256
 
     play(isolation, scene)
 

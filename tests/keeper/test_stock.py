@@ -39,6 +39,9 @@ class Shelf:
     def usage(self) -> dict[InstanceId, tuple[float, float]]:
         return {}
 
+    def usage_of(self, instance: InstanceId) -> tuple[float, float] | None:
+        return None
+
     async def close(self) -> None: ...
 
 

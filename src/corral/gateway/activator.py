@@ -13,7 +13,20 @@ from corral.gateway.http import ResponseHeads
 from corral.gateway.instance import Instance
 from corral.gateway.lane import Lane
 from corral.gateway.stats import Stats
-from corral.link import Assign, Block, Gone, Holding, Message, Observed, Overrun, Release, Released, Retire, Served
+from corral.link import (
+    Assign,
+    Block,
+    Gone,
+    Holding,
+    Message,
+    Observed,
+    Overrun,
+    Queued,
+    Release,
+    Released,
+    Retire,
+    Served,
+)
 from corral.model import CallId, InstanceId, RevisionId
 
 CAUSE_WAIT_S = 0.2
@@ -125,6 +138,11 @@ class Activator:
             kind = LoadFailed if message.kind == "load" else Unavailable
             fault = kind(message.error, retry_after_s=max(message.until - monotonic(), 1.0))
         lane.block(fault, message.until)
+
+    def queued(self, message: Queued) -> None:
+        lane = self.lanes.get(message.revision)
+        if lane is not None:
+            lane.pool.explain(message.why)
 
     def sync(self) -> Iterator[Message]:
         """All the engine must know after a connect."""

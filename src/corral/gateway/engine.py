@@ -47,6 +47,7 @@ class EngineLink:
             link.Retire: activator.retire,
             link.Gone: activator.gone,
             link.Block: activator.block,
+            link.Queued: activator.queued,
         }
 
     async def synced(self, timeout_s: float) -> None:

@@ -30,6 +30,8 @@ from corral.link import (
     Inventory,
     Link,
     LogGrew,
+    Measure,
+    Measured,
     Note,
     SlotReady,
     Start,
@@ -53,6 +55,7 @@ from corral.model import (
 from corral.observe import logs as own_logs
 from corral.ports import Exit, Launch
 from corral.sandbox import BACKENDS, syscalls
+from corral.sandbox.memory import memory_mib
 from corral.sandbox.probe import Host, probe
 
 OWN_USERS = 2
@@ -137,6 +140,7 @@ class Keeper:
                 not_held=self._host.not_held(self._tier),
                 runtimes=dict(self._sandbox.runtimes),
                 exited=list(self._unsent),
+                memory_mib=memory_mib(),
             )
         )
         self._unsent.clear()
@@ -163,6 +167,8 @@ class Keeper:
                 self._start(message)
             case Stop(instance, cause):
                 self._stop(instance, cause)
+            case Measure(instance):
+                self._tell_usage(instance)
             case Follow(key, on):
                 self._logs.follow(key, on)
             case Forget(key):
@@ -170,6 +176,11 @@ class Keeper:
                     self._logs.forget(key)
             case Note():
                 self._note(message)
+
+    def _tell_usage(self, instance: InstanceId) -> None:
+        used = self._sandbox.usage_of(instance)
+        if used is not None:
+            self._send(Measured(instance=instance, memory_mib=used[1]))
 
     def _note(self, note: Note) -> None:
         if _is_key(note.key) and DNS_LABEL.match(note.instance) and len(note.request) <= REQUEST_MAX:

@@ -45,6 +45,7 @@ class Pool:
         self._deadlines: list[tuple[float, CallId]] = []
         self._fault: CorralError | None = None
         self._fault_until = 0.0
+        self._shortage = ""
         self._told = 0
         """Waiting calls of the last Want, lowered as calls stop waiting: more than that is a growing shortfall."""
         self._told_at = float("-inf")
@@ -183,6 +184,10 @@ class Pool:
         self._fault, self._fault_until = fault, until
         return self._refuse_blocked(now) or self._want_if_due(now)
 
+    def explain(self, shortage: str) -> None:
+        """Why starts wait, in a sentence for callers that are held too long; empty: they do not."""
+        self._shortage = shortage
+
     def tick(self, now: float) -> Sequence[Action]:
         """Refuses with StartTimeout what was held too long; a pending Want. Call it at `next_at`."""
         actions: list[Action] = []
@@ -193,6 +198,7 @@ class Pool:
                 self._unhold(call, now)
                 waited = now - held.arrived
                 fault = f"no instance of {self.revision} was free for this call within {waited:.3g} s, its limit"
+                fault += f": {self._shortage}" if self._shortage else ""
                 actions.append(Refuse(call, StartTimeout(fault)))
         actions += self._want_if_due(now)
         return actions

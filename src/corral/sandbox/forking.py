@@ -503,6 +503,14 @@ class ForkingSandbox:
                     found[running.instance] = self._tier.used(running.pid, running.slot.group)
         return found
 
+    def usage_of(self, instance: InstanceId) -> tuple[float, float] | None:
+        running = self._running.get(instance)
+        if running is None or running.pid is None:
+            return None
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            return self._tier.used(running.pid, running.slot.group)
+        return None
+
     async def close(self) -> None:
         if self._is_closing:
             return
