@@ -11,10 +11,10 @@ import pytest
 
 from corral import link
 from corral.link import Hello
-from corral.model import ExitCause, FunctionKey, FunctionSpec, InstanceId, Revision, RevisionId
+from corral.model import ExitCause, FunctionKey, FunctionSpec, InstanceId, Revision, RevisionId, SlotId
 from corral.package.bundle import pack
 
-from .world import Gateway, Keeper, World, world
+from .world import DEADLINE_S, Gateway, Keeper, World, world
 
 HELLO = RevisionId("default/hello@1")
 
@@ -33,6 +33,13 @@ async def deployed(w: World, **spec: Any) -> None:
     assert answer.status == 201, answer
 
 
+async def zygote_is(w: World, sentence: str) -> None:
+    """Until `describe` says so."""
+    async with asyncio.timeout(DEADLINE_S):
+        while (await w.get("/namespaces/default/functions/hello")).json["zygote"] != sentence:
+            pass
+
+
 def test_a_want_becomes_a_start_in_a_prepared_slot_and_its_assign(tmp_path: Path) -> None:
     async def scene(w: World) -> None:
         await deployed(w, initial=0)
@@ -42,6 +49,32 @@ def test_a_want_becomes_a_start_in_a_prepared_slot_and_its_assign(tmp_path: Path
         assert start.instance == assign.instance
         assert start.stamps["waited"] == 5.0
         assert start.stamps["decided"] > 0
+
+    play(tmp_path, scene)
+
+
+def test_a_revision_with_a_zygote_starts_in_a_bare_slot_and_another_where_a_child_waits(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        await deployed(w, initial=0)
+        w.keeper.send(link.SlotReady(SlotId("bare"), "unix:/run/bare", is_bare=True))
+        w.gateway.send(link.Want(HELLO, 1, 0, 0.001))
+        assert (await w.keeper.got(link.Start)).slot == "s0"
+        w.keeper.send(link.ZygoteKept(HELLO, 40.0, 0.3))
+        await zygote_is(w, "kept: it saves 300 ms a start")
+        w.gateway.send(link.Want(HELLO, 2, 0, 0.001))
+        assert (await w.keeper.got(link.Start, 2)).slot == "bare"
+
+    play(tmp_path, scene)
+
+
+def test_describe_says_whether_a_revision_has_a_zygote_and_why_not(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        await deployed(w, initial=0)
+
+        w.keeper.send(link.ZygoteKept(HELLO, 40.0, 0.3))
+        await zygote_is(w, "kept: it saves 300 ms a start")
+        w.keeper.send(link.ZygoteGone(HELLO, "importing it left 1 thread behind", is_unsafe=True))
+        await zygote_is(w, "none: importing it left 1 thread behind")
 
     play(tmp_path, scene)
 

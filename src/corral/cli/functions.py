@@ -85,6 +85,7 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
             ("scaler", spec["scaler"]),
             ("why", function.get("why") or ""),
             ("isolation", function.get("tier") or ""),
+            ("zygote", function.get("zygote") or ""),
             ("problem", function.get("problem") or ""),
         ]
     )

@@ -228,6 +228,7 @@ class Fleet:
     def keeper_up(self, peer: Peer, inventory: link.Inventory) -> None:
         now = self._clock.monotonic()
         self._links.keeper, self.node.inventory = peer, inventory
+        self.node.kept = dict(inventory.zygotes)
         self.followers.keeper_up()
         for key in self._forgotten:
             peer.send(link.Forget(key))
@@ -260,6 +261,17 @@ class Fleet:
             self._never_ready(message, running)
         self._ended(message)
         self._apply(self._roster.lost(message.instance, now), now)
+
+    def zygote_kept(self, message: link.ZygoteKept) -> None:
+        self.node.zygote_kept(message)
+        if self.knows(message.revision):
+            self.history.zygote(key_of(message.revision), f"kept: it saves {message.load_s * 1000:.0f} ms a start")
+
+    def zygote_gone(self, message: link.ZygoteGone) -> None:
+        self.node.zygote_gone(message)
+        if self.knows(message.revision):
+            self.history.zygote(key_of(message.revision), f"none: {message.why}")
+        log.info("zygote of a revision gone", extra={"revision": message.revision, "why": message.why})
 
     # -- how instances end ----------------------------------------------------------------------------------
 
@@ -362,7 +374,7 @@ class Fleet:
         known = self._revisions.get(action.revision)
         if known is None or self._links.keeper is None:
             return
-        slot, address = self.node.take_slot()
+        slot, address = self.node.take_slot(action.revision)
         self._running.add(action.instance, Running(action.revision, address, is_ready=False))
         stamps = {"waited": waited, "decided": now} if waited else {"decided": now}
         code = self._codes.get(action.revision)

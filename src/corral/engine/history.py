@@ -61,6 +61,8 @@ class FunctionHistory:
         self.totals = Totals()
         self.problem: str | None = None
         """Why its last instance could not serve; None since one could."""
+        self.zygote: str | None = None
+        """Whether its revision has a zygote of its own, and why; None: none was asked for."""
 
 
 class History:
@@ -93,6 +95,9 @@ class History:
 
     def failed(self, key: FunctionKey, sentence: str) -> None:
         self.of(key).problem = sentence
+
+    def zygote(self, key: FunctionKey, sentence: str) -> None:
+        self.of(key).zygote = sentence
 
     def exited(self, key: FunctionKey | None, seen: ExitSeen, cpu_s: float) -> None:
         """`key` is None when the function is deleted: it only counts."""

@@ -126,6 +126,8 @@ class Connection:
             link.Used: fleet.node.took,
             link.ZygoteUp: fleet.node.zygote_up,
             link.ZygoteDown: fleet.node.zygote_down,
+            link.ZygoteKept: fleet.zygote_kept,
+            link.ZygoteGone: fleet.zygote_gone,
             link.LogGrew: fleet.followers.grew,
         }
 

@@ -47,6 +47,7 @@ def described(revision: Revision, fleet: Fleet, now: float, secrets: bool = Fals
         "last_cold_start_at": None if history.cold_start is None else history.cold_start.at,
         "exits": [msgspec.to_builtins(each) for each in history.exits],
         "problem": history.problem,
+        "zygote": history.zygote,
         "tier": None if fleet.node.inventory is None else fleet.node.inventory.tier,
         "stats": {
             "arrived": totals.arrived,
