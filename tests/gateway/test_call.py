@@ -981,7 +981,7 @@ def test_answer_that_breaks_off_does_not_count_as_a_good_one(tmp_path: Path) -> 
         await client.reader.readuntil(b"first")
         call.raises("ValueError: late")
         assert b"0\r\n\r\n" not in await client.closed()
-        told = s.gateway.stats.text()
+        told = "".join(s.gateway.stats.lines())
         assert 'corral_calls_total{namespace="default",function="echo",status="cut"} 1' in told
         assert 'function="echo",status="2xx"} 0' in told
         await s.settled()

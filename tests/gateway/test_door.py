@@ -3,6 +3,7 @@
 import asyncio
 import random
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -359,6 +360,20 @@ def test_idle_connection_is_closed_without_a_word(tmp_path: Path) -> None:
         await s.until(lambda: not s.gateway.doors.connections)
 
     play(tmp_path, scene, settings=QUICK)
+
+
+def test_large_answer_to_a_new_connection_is_sent_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(s: Stage) -> None:
+        page = "x" * 8_000_000
+        monkeypatch.setattr(s.gateway.stats, "lines", lambda: iter([page]))
+        client = await s.client()
+        client.send(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n")
+        await s.until(lambda: any(door._transport.get_write_buffer_size() for door in s.gateway.doors.connections))
+        for door in s.gateway.doors.connections:
+            door.sweep(monotonic())
+        assert len((await client.response()).body) >= len(page)
+
+    play(tmp_path, scene)
 
 
 def test_client_that_never_reads_is_cut(tmp_path: Path) -> None:

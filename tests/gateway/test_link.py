@@ -223,7 +223,9 @@ def test_deployment_under_verification_outlives_the_deletion_of_what_serves(tmp_
         s.engine.say(RoutePut.of(new), link.Retire(InstanceId("unknown")))
         await s.engine.hear(link.Released)  # the answer to the second, so the first was heard
         assert (await s.get()).status == 200
-        assert 'corral_calls_total{namespace="default",function="echo",status="2xx"} 1' in s.gateway.stats.text()
+        assert 'corral_calls_total{namespace="default",function="echo",status="2xx"} 1' in "".join(
+            s.gateway.stats.lines()
+        )
 
     play(tmp_path, scene)
 

@@ -1,8 +1,13 @@
 """The text Prometheus reads, checked by its own parser."""
 
+import asyncio
+import re
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from corral.gateway.stats import Stats
+from corral.model import FunctionKey
 from corral.observe import metrics
 
 
@@ -38,13 +43,59 @@ def test_label_values_are_escaped() -> None:
     assert sample.labels == {"v": 'a"b\\c\nd'}
 
 
-def test_forgotten_children_are_no_longer_shown() -> None:
-    counter = metrics.counters("c_total", "C.", "namespace", "function", "status")
-    for function in ("a", "b"):
-        for status in ("2xx", "5xx"):
-            counter.labels("n", function, status).value += 1
+def test_forgotten_child_is_no_longer_shown() -> None:
+    counter = metrics.counters("c_total", "C.", "namespace", "function")
+    counter.labels("n", "a").value += 1
+    counter.labels("n", "b").value += 1
     counter.forget("n", "a")
     assert {s.labels["function"] for s in families(counter)["c"].samples} == {"b"}  # type: ignore[attr-defined]
+
+
+def test_long_page_lets_others_run_while_it_is_made() -> None:
+    counter = metrics.counters("c_total", "C.", "function")
+    for number in range(3 * metrics.PIECE_LINES):
+        counter.labels(str(number)).value += 1
+
+    async def run() -> tuple[bytes, int]:
+        turns = 0
+        making = asyncio.ensure_future(metrics.page(metrics.lines([counter])))
+        while not making.done():
+            turns += 1
+            counter.labels(f"new-{turns}").value += 1  # comes while the page is made
+            await asyncio.sleep(0)
+        return making.result(), turns
+
+    made, turns = asyncio.run(run())
+    assert made.count(b"\nc_total{") >= 3 * metrics.PIECE_LINES
+    assert turns > 3
+
+
+def test_function_is_on_the_page_from_its_first_call_to_its_deletion() -> None:
+    stats = Stats()
+    key = FunctionKey("n/f")
+    function = stats.of(key)
+    assert "n" not in names_of(stats)
+    function.told(404, 0.001)
+    page = "".join(stats.lines())
+    assert 'corral_calls_total{namespace="n",function="f",status="4xx"} 1\n' in page
+    assert 'corral_calls_total{namespace="n",function="f",status="5xx"} 0\n' in page, "a rate needs its beginning"
+    stats.forget(key)
+    function.told(200, 0.001)  # one that was in flight
+    assert "n" not in names_of(stats)
+
+
+def test_call_that_outlives_its_function_does_not_bring_it_back() -> None:
+    stats = Stats()
+    function = stats.of(FunctionKey("n/f"))
+    stats.forget(FunctionKey("n/f"))
+    function.told(200, 0.001)
+    function.left()
+    assert "n" not in names_of(stats)
+
+
+def names_of(stats: Stats) -> set[str]:
+    """Namespaces on the page."""
+    return set(re.findall(r'namespace="(\w+)"', "".join(stats.lines())))
 
 
 def test_wrong_number_of_labels_is_refused() -> None:

@@ -103,10 +103,18 @@ class Catalog:
             raise NotFound(f"no function {name!r} in namespace {namespace!r}")
         return self._fleet.known(stored.revision)
 
+    def has(self, namespace: str, name: str) -> bool:
+        return function_key(namespace, name) in self._functions
+
+    @property
+    def count(self) -> int:
+        return len(self._functions)
+
     def functions(self, namespace: str | None = None) -> Sequence[Revision]:
         """Ordered by namespace and name; None: of all namespaces."""
-        found = (self._fleet.known(each.revision) for _, each in sorted(self._functions.items()))
-        return [revision for revision in found if namespace is None or revision.namespace == namespace]
+        mine = "" if namespace is None else f"{namespace}/"
+        keys = sorted(key for key in self._functions if key.startswith(mine))
+        return [self._fleet.known(self._functions[key].revision) for key in keys]
 
     # -- deploying ------------------------------------------------------------------------------------------
 

@@ -1,14 +1,19 @@
 """The engine's part of /metrics."""
 
+import asyncio
 from collections import Counter
 
 from corral.engine.catalog import Catalog
 from corral.engine.fleet import Fleet
-from corral.observe.metrics import counters, gauges, text
+from corral.observe.metrics import AnyFamily, counters, gauges, lines, page
+
+AT_ONCE = 200
+"""Functions looked at before everybody else on the loop has his turn."""
 
 
-def exposition(catalog: Catalog, fleet: Fleet) -> str:
-    """Read from what is kept anyway: nothing is counted for its sake while calls wait."""
+async def exposition(catalog: Catalog, fleet: Fleet) -> bytes:
+    """Read from what is kept anyway: nothing is counted for its sake while calls wait. Functions of which nothing has
+    run or been asked since the engine began are left out: ten thousand idle ones would make a page of megabytes."""
     functions = gauges("corral_functions", "Deployed functions.")
     instances = gauges("corral_instances", "Instances by state.", "namespace", "function", "state")
     cpu = counters("corral_function_cpu_seconds_total", "Cpu time used.", "namespace", "function")
@@ -20,15 +25,16 @@ def exposition(catalog: Catalog, fleet: Fleet) -> str:
     exits = counters("corral_instance_exits_total", "Instances that ended.", "cause")
     connected = gauges("corral_connected", "1 while the process is connected to the engine.", "process")
 
-    revisions = catalog.functions()
-    functions.labels().value = len(revisions)
-    for revision in revisions:
+    functions.labels().value = catalog.count
+    for number, revision in enumerate(fleet.seen()):
+        if number % AT_ONCE == 0:
+            await asyncio.sleep(0)
         names = (revision.namespace, revision.name)
         running = fleet.instances(revision.id)
         for state, count in Counter(each.state for each in running).items():
             instances.labels(*names, state).value = count
         used = [fleet.node.used.get(each.instance, (0.0, 0.0)) for each in running]
-        cpu.labels(*names).value = fleet.history.of(revision.key).totals.ended_cpu_s + sum(each[0] for each in used)
+        cpu.labels(*names).value = fleet.history.look(revision.key).totals.ended_cpu_s + sum(each[0] for each in used)
         memory.labels(*names).value = sum(each[1] for each in used) * 1024 * 1024
     for runtime in fleet.node.zygotes:
         zygotes.labels(runtime).value = 1
@@ -39,4 +45,5 @@ def exposition(catalog: Catalog, fleet: Fleet) -> str:
         exits.labels(cause.value).value = count
     connected.labels("keeper").value = float(fleet.has_keeper)
     connected.labels("gateway").value = float(bool(fleet.gateways))
-    return text([functions, instances, cpu, memory, zygotes, slots, decisions, starts, exits, connected])
+    families: list[AnyFamily] = [functions, instances, cpu, memory, zygotes, slots, decisions, starts, exits, connected]
+    return await page(lines(families))

@@ -4,7 +4,7 @@ Between a Want and its Start and Assign there is no await, no disk and no log li
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from corral import link, roster
 from corral.clock import Clock
@@ -123,6 +123,18 @@ class Fleet:
 
     def instances(self, revision: RevisionId) -> Sequence[InstanceView]:
         return self._roster.instances(revision)
+
+    @property
+    def instance_count(self) -> int:
+        return len(self._running)
+
+    def seen(self) -> Iterator[Revision]:
+        """What serves of the functions of which anything was asked, or runs, since the engine began."""
+        for key in dict.fromkeys([*self.history.functions(), *map(key_of, self._running.revisions())]):
+            serving = self._revisions.serving(key)
+            known = None if serving is None else self._revisions.get(serving)
+            if known is not None:
+                yield known.revision
 
     def why(self, revision: RevisionId) -> roster.Decided | None:
         return self._roster.why(revision)

@@ -1,7 +1,7 @@
 """What the engine remembers of each function for people: `describe` and /metrics. Nothing decides by it."""
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -77,6 +77,14 @@ class History:
         if found is None:
             found = self._by_function[key] = FunctionHistory()
         return found
+
+    def look(self, key: FunctionKey) -> FunctionHistory:
+        """Only to read: of a function of which nothing was seen nothing is made either."""
+        return self._by_function.get(key) or FunctionHistory()
+
+    def functions(self) -> Sequence[FunctionKey]:
+        """Those of which anything was seen."""
+        return list(self._by_function)
 
     def forget(self, key: FunctionKey) -> None:
         self._by_function.pop(key, None)

@@ -39,6 +39,13 @@ class Instances:
     def of(self, revision: RevisionId) -> Collection[InstanceId]:
         return self._by_revision.get(revision, {})
 
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def revisions(self) -> Collection[RevisionId]:
+        """Those that have any."""
+        return self._by_revision.keys()
+
     def add(self, instance: InstanceId, running: Running) -> None:
         self._by_id[instance] = running
         self._by_revision.setdefault(running.revision, {})[instance] = None

@@ -8,6 +8,7 @@ from corral.gateway.http import Request
 from corral.gateway.relay import Relay
 from corral.gateway.routes import Routes
 from corral.gateway.stats import Stats
+from corral.observe.metrics import page
 
 _TEXT = b"content-type: text/plain; version=0.0.4; charset=utf-8\r\n"
 
@@ -42,7 +43,7 @@ class Metrics:
 
     async def _fetch(self, scrape: "Scrape") -> None:
         theirs = await self._relay.fetch(b"/metrics")
-        scrape.give(self._stats.text().encode() + (theirs or b""))
+        scrape.give(await page(self._stats.lines()) + (theirs or b""))
 
     def close(self) -> None:
         for task in self._fetching:

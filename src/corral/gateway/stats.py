@@ -1,48 +1,71 @@
 """What the gateway counts, per function, and its part of /metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from corral.model import FunctionKey
 from corral.observe import metrics
-from corral.observe.metrics import LATENCY_S, START_S
+from corral.observe.metrics import LATENCY_S, START_S, Counter
 
 _CLASSES = ("1xx", "1xx", "2xx", "3xx", "4xx", "5xx")
 """By status // 100."""
 
 
 class FunctionStats:
-    """One function's children, looked up once: a call touches attributes only."""
+    """One function's children: a call touches attributes only. They are made by the first call, all at once, so that
+    a function that is never called costs nothing and one that is begins with every class at 0."""
+
+    __slots__ = ("_by_class", "_cut", "_latency", "_left", "_of", "_starts", "_stats")
 
     def __init__(self, stats: "Stats", namespace: str, name: str) -> None:
-        of = (namespace, name)
-        self._by_class = [stats.calls.labels(*of, status) for status in _CLASSES]
-        self._left = stats.calls.labels(*of, "left")
-        self._cut = stats.calls.labels(*of, "cut")
-        self._latency = stats.latency.labels(*of)
-        self._starts = stats.starts.labels(*of)
-        self._whole = stats.cold.labels("whole")
-        self._parts = stats.cold
+        self._stats, self._of = stats, (namespace, name)
+        self._by_class: list[Counter] = []
 
     def told(self, status: int, seconds: float) -> None:
+        if not self._by_class:
+            self.begin()
         self._by_class[status // 100].value += 1
         self._latency.observe(seconds)
 
     def left(self) -> None:
         """A client left before its answer was complete."""
+        self.begin()
         self._left.value += 1
 
     def cut(self) -> None:
         """An answer ended before it was complete, whatever status it began with."""
+        self.begin()
         self._cut.value += 1
 
     def started(self, stamps: Mapping[str, float]) -> None:
         """A cold start is over: `stamps` in the order of model.STAMPS, those there are."""
+        self.begin()
         self._starts.value += 1
+        cold = self._stats.cold
         for (_, before), (name, at) in pairwise(stamps.items()):
-            self._parts.labels(name).observe(max(at - before, 0.0))
+            cold.labels(name).observe(max(at - before, 0.0))
         if "ready" in stamps:
-            self._whole.observe(max(stamps["ready"] - min(stamps.values()), 0.0))
+            cold.labels("whole").observe(max(stamps["ready"] - min(stamps.values()), 0.0))
+
+    def begin(self) -> None:
+        """A call has come: from now on the function is on the page."""
+        if self._by_class:
+            return
+        stats, of = self._stats, self._of
+        self._by_class = [stats.calls.labels(*of, status) for status in _CLASSES]
+        self._left = stats.calls.labels(*of, "left")
+        self._cut = stats.calls.labels(*of, "cut")
+        self._latency = stats.latency.labels(*of)
+        self._starts = stats.starts.labels(*of)
+
+    def end(self) -> None:
+        """The function is gone, and its series with it. Calls that still end are counted where nobody looks."""
+        self.begin()
+        stats, of = self._stats, self._of
+        for status in (*_CLASSES, "left", "cut"):
+            stats.calls.forget(*of, status)
+        stats.latency.forget(*of)
+        stats.starts.forget(*of)
 
 
 class Stats:
@@ -85,11 +108,11 @@ class Stats:
 
     def forget(self, key: FunctionKey) -> None:
         """The function was deleted: its series end, so that deployments over years do not fill the page."""
-        if self._functions.pop(key, None) is not None:
-            for family in (self.calls, self.latency, self.starts):
-                family.forget(*key.split("/", 1))
+        function = self._functions.pop(key, None)
+        if function is not None:
+            function.end()
 
-    def text(self) -> str:
+    def lines(self) -> Iterator[str]:
         of_functions = (self.calls, self.latency, self.starts, self.cold)
         of_all = (self.queue, self.in_flight, self.instances, self.connections, self.refused)
-        return metrics.text(of_functions + of_all)
+        return metrics.lines(of_functions + of_all)

@@ -51,7 +51,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     packages: Packages
     read_log: ReadLog
-    metrics: Callable[[], str]
+    metrics: Callable[[], Awaitable[bytes]]
     status: Callable[[], Mapping[str, Any]]
     """What only the process itself knows: versions, pids, uptime."""
     monotonic: Callable[[], float]
@@ -152,7 +152,7 @@ class _Api:
     async def deploy(self, request: Request) -> Response:
         namespace, name = self._namespace(request), str(request.path_params["name"])
         wanted = await _sent(request, lambda sent: shapes.read_function(sent, check_name("name", name)))
-        existed = any(each.name == name for each in self._catalog.functions(namespace))
+        existed = self._catalog.has(namespace, name)
         [deployed] = await self._catalog.deploy(namespace, [_asked(wanted)], _timeout_s(request))
         return _json(views.deployed(deployed, self._fleet), 200 if existed else 201)
 
@@ -188,7 +188,7 @@ class _Api:
         return _json({**self._parts.status(), **views.state_of(self._catalog, self._fleet)})
 
     async def metrics(self, request: Request) -> Response:
-        return Response(self._parts.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(await self._parts.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     # -- tokens ---------------------------------------------------------------------------------------------
 

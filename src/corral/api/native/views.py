@@ -24,7 +24,7 @@ def deployed(deployed: Deployed, fleet: Fleet) -> dict[str, Any]:
 
 def described(revision: Revision, fleet: Fleet, now: float, secrets: bool = False) -> dict[str, Any]:
     """`now` is monotonic, seconds. `last_cold_start` is stamp -> seconds since the stamp before it."""
-    history = fleet.history.of(revision.key)
+    history = fleet.history.look(revision.key)
     decision = fleet.why(revision.id)
     totals = history.totals
     instances = [
@@ -60,7 +60,6 @@ def described(revision: Revision, fleet: Fleet, now: float, secrets: bool = Fals
 
 def state_of(catalog: Catalog, fleet: Fleet) -> dict[str, Any]:
     inventory = fleet.node.inventory
-    revisions = catalog.functions()
     return {
         "tier": None if inventory is None else inventory.tier,
         "cpus": os.cpu_count() or 1,
@@ -69,8 +68,8 @@ def state_of(catalog: Catalog, fleet: Fleet) -> dict[str, Any]:
         "connected": {"keeper": fleet.has_keeper, "gateway": bool(fleet.gateways)},
         "zygotes": fleet.node.zygotes,
         "slots_ready": fleet.node.slots_ready,
-        "functions": len(revisions),
-        "instances": sum(len(fleet.instances(revision.id)) for revision in revisions),
+        "functions": catalog.count,
+        "instances": fleet.instance_count,
     }
 
 
