@@ -598,7 +598,7 @@ def test_client_that_does_not_read_bounds_what_the_instance_may_send(tmp_path: P
         while True:
             credit = sum(int.from_bytes(f.payload, "big") for f in instance.frames if f.kind == wire.CREDIT)
             if sent >= allowed + credit:
-                if not door._writable:
+                if not door._writer.is_writable:
                     break
                 await asyncio.sleep(0)
                 continue

@@ -10,6 +10,7 @@ from corral.config import Gateway
 from corral.gateway.call import Explain
 from corral.gateway.door import Door, Handler
 from corral.gateway.http import RequestIds
+from corral.gateway.limits import HeadLimits
 from corral.gateway.stats import Stats
 
 
@@ -34,7 +35,7 @@ class Doors:
         self._empty = asyncio.Event()
         self.fixed = b""
         """`server` and `date` lines, renewed each second."""
-        self.head_max = config.header_max_bytes + config.target_max_bytes
+        self.head_limits = HeadLimits(config)
         self._exact = {path: handler for path, handler in handlers.items() if not path.endswith(b"/")}
         self._prefixes = tuple((path, handler) for path, handler in handlers.items() if path.endswith(b"/"))
         stats.connections.labels().source = lambda: len(self.connections)
