@@ -73,7 +73,7 @@ class Door(asyncio.Protocol):
         # uvloop's transports are no asyncio.Transport, they only behave as one.
         self._transport = transport = cast(asyncio.Transport, transport)
         doors = self._doors
-        self._since = self._moved = monotonic()
+        self._since = monotonic()
         peer = transport.get_extra_info("peername")
         self._client = peer[0].encode("ascii") if isinstance(peer, tuple) else b"unix"
         self._writer = Writer(doors, transport)

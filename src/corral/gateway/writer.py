@@ -1,6 +1,7 @@
 """The answers of one client connection on their way out: their framing, and whether the client reads them."""
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from corral.gateway.http import Head, Request
@@ -33,7 +34,7 @@ class Writer:
         """Bytes of answers that came in parts."""
         self._read = 0
         """How far of them the client was when it was last seen to read; falls with a whole answer's length."""
-        self._moved = 0.0
+        self._moved = monotonic()
         """When the client was last seen to read what is written to it."""
         transport.set_write_buffer_limits(high=WRITE_HIGH)
 
