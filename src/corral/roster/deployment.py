@@ -79,6 +79,13 @@ class Deployment:
         """No start before this moment."""
         return max(self.failures.until, self.crashes.until)
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Nothing of it runs, and nothing will be done before something is asked. A back-off is remembered."""
+        if self.instances or self.ask_at is not None or self.is_removed:
+            return False
+        return max(self.desired, self.floor) == 0 and self.start_at == float("-inf")
+
     def expect(self, desired: int, why: str) -> None:
         """Not more than `desired` until the scaler says so again: what was lost comes back with the calls."""
         if desired < self.desired:

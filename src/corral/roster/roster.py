@@ -21,6 +21,7 @@ from corral.roster.actions import (
     Stop,
 )
 from corral.roster.deployment import CRASHED_EARLY_S, Deployment, Instance, State
+from corral.roster.deployments import Deployments
 
 RELEASE_S = 1.0
 """A gateway answers a Release at once, with fewer when fewer are idle; what did not come within this time won't."""
@@ -35,7 +36,7 @@ class Roster:
     def __init__(self, boot: str, cores: int, rng: random.Random) -> None:
         self._boot, self._cores, self._rng = boot, cores, rng
         self._started = 0
-        self._revisions: dict[RevisionId, Deployment] = {}
+        self._revisions = Deployments(self._books)
         self._instances: dict[InstanceId, Instance] = {}
         # In the order they connected: the first is the home of all revisions.
         self._gateways: dict[GatewayId, None] = {}
@@ -50,7 +51,9 @@ class Roster:
         known = self._revisions.get(revision)
         actions: list[Action] = []
         if known is None:
-            known = self._revisions[revision] = Deployment(revision, scaling, self._scaler(scaling))
+            known = self._revisions.put(revision, scaling)
+            if known is None:
+                return ()
         else:
             if (scaling.scaler, scaling.idle_s) != (known.scaling.scaler, known.scaling.idle_s):
                 known.scaler = self._scaler(scaling)
@@ -61,7 +64,7 @@ class Roster:
 
     def settled(self, revision: RevisionId, now: float) -> Sequence[Action]:
         """Its deployment counts: from now on `initial` no longer keeps instances."""
-        known = self._revisions.get(revision)
+        known = self._revisions.find(revision)
         if known is None or known.is_settled:
             return ()
         known.is_settled = True
@@ -197,7 +200,7 @@ class Roster:
         for found in list(self._instances.values()):
             if found.id not in held and found.gateway in (None, gateway):
                 actions += self._give(found, fresh=False)
-        for known in list(self._revisions.values()):
+        for known in self._revisions.awake:
             known.asked = 0
             actions += self._review(known, now)
         return actions
@@ -224,7 +227,7 @@ class Roster:
                 actions += self._give(self._adopt(instance, revision, now), fresh=False)
             elif known.state is State.STOPPING:
                 actions.append(Stop(instance, ExitCause.STOPPED))
-        for deployed in list(self._revisions.values()):
+        for deployed in self._revisions.awake:
             actions += self._review(deployed, now)
         return actions
 
@@ -240,7 +243,7 @@ class Roster:
         actions: list[Action] = []
         while self._timers and self._timers[0][0] <= now:
             at, revision = heapq.heappop(self._timers)
-            known = self._revisions.get(revision)
+            known = self._revisions.find(revision)
             if known is None or known.timer_at != at:
                 continue
             known.timer_at = None
@@ -255,7 +258,7 @@ class Roster:
         """When `tick` has something to do; None: nothing, unless something else happens first."""
         timers = self._timers
         while timers:
-            known = self._revisions.get(timers[0][1])
+            known = self._revisions.find(timers[0][1])
             if known is not None and known.timer_at == timers[0][0]:
                 return timers[0][0]
             heapq.heappop(timers)
@@ -265,20 +268,19 @@ class Roster:
 
     def instances(self, revision: RevisionId) -> Sequence[InstanceView]:
         """In the order of their starts; empty when the revision is not known."""
-        known = self._revisions.get(revision)
-        if known is None:
-            return ()
         return [
             InstanceView(instance=each.id, state=each.state.value, gateway=each.gateway, since=each.since)
-            for each in known.instances.values()
+            for each in self._revisions.instances(revision)
         ]
 
     def why(self, revision: RevisionId) -> Decided | None:
         """The last decision."""
-        known = self._revisions.get(revision)
-        return None if known is None else known.decided
+        return self._revisions.decided(revision)
 
     # -- inside: deciding -----------------------------------------------------------------------------------
+
+    def _books(self, revision: RevisionId, scaling: Scaling) -> Deployment:
+        return Deployment(revision, scaling, self._scaler(scaling))
 
     def _scaler(self, scaling: Scaling) -> Scaler:
         return SCALERS[scaling.scaler](Terms(idle_s=scaling.idle_s, cores=self._cores, rng=self._rng))
@@ -332,6 +334,8 @@ class Roster:
         elif missing < 0:
             actions += self._release(known, -missing, now)
         self._arm(known, now)
+        if known.is_at_rest:
+            self._revisions.rest(known, now)
         return actions
 
     def _note(self, known: Deployment, desired: int) -> list[Action]:
@@ -400,7 +404,7 @@ class Roster:
         known = self._revisions.get(revision)
         if known is None:
             nothing = Scaling(min=0, max=0, initial=0, idle_s=0.0, concurrency=1)
-            known = self._revisions[revision] = Deployment(revision, nothing, self._scaler(nothing))
+            known = self._revisions.add(revision, nothing)
             known.is_removed = True
         return self._add(instance, known, State.READY, now)
 
@@ -453,4 +457,4 @@ class Roster:
 
     def _forget_if_empty(self, known: Deployment) -> None:
         if known.is_removed and not known.instances:
-            self._revisions.pop(known.id, None)
+            self._revisions.remove(known.id)

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -78,8 +79,10 @@ def stored_function(row: sqlite3.Row) -> StoredFunction:
         return msgspec.convert({"revision": fields, "updated_at": row["updated_at"]}, StoredFunction)
 
 
+@lru_cache(maxsize=256)
 def _spec(stored: str) -> FunctionSpec:
-    """Fields that a newer patch version added are left out; what people send may hold none that is not known."""
+    """Fields that a newer patch version added are left out; what people send may hold none that is not known. Equal
+    ones are one object: of thousands of functions most have the same settings."""
     found = msgspec.json.decode(stored, type=dict[str, Any])
     known = {name: value for name, value in found.items() if name in FunctionSpec.__struct_fields__}
     return msgspec.convert(known, FunctionSpec)

@@ -1,0 +1,83 @@
+"""All deployed revisions by id. One that nobody needs sleeps: of ten thousand, those are nearly all."""
+
+from collections.abc import Callable, Collection, Sequence
+
+from corral.model import RevisionId
+from corral.roster.actions import Decided, Scaling
+from corral.roster.deployment import Deployment, Instance
+
+REST_S = 120.0
+"""A revision without instances and timers sleeps after so long: until then its scaler may still know something of use.
+Looked at when the next one comes to rest, so nothing wakes up for it."""
+
+
+class Deployments:
+    """`make(revision, scaling)` gives a revision its books. Asleep it is its scaling and the last decision."""
+
+    def __init__(self, make: Callable[[RevisionId, Scaling], Deployment]) -> None:
+        self._make = make
+        self._awake: dict[RevisionId, Deployment] = {}
+        self._asleep: dict[RevisionId, tuple[Scaling, Decided | None]] = {}
+        self._resting: dict[RevisionId, float] = {}
+        """Since when, the longest first. It may have been needed again meanwhile."""
+
+    def get(self, revision: RevisionId) -> Deployment | None:
+        """Wakes it. None: it is not deployed."""
+        return self._awake.get(revision) or (self._wake(revision) if revision in self._asleep else None)
+
+    def find(self, revision: RevisionId) -> Deployment | None:
+        """Wakes nobody. None: it sleeps, or is not deployed."""
+        return self._awake.get(revision)
+
+    @property
+    def awake(self) -> Collection[Deployment]:
+        return list(self._awake.values())
+
+    def put(self, revision: RevisionId, scaling: Scaling) -> Deployment | None:
+        """A new one. None: it sleeps, as it needs nothing yet."""
+        if max(scaling.min, scaling.initial) == 0:
+            self._asleep[revision] = (scaling, None)
+            return None
+        return self.add(revision, scaling)
+
+    def add(self, revision: RevisionId, scaling: Scaling) -> Deployment:
+        """A new one that is awake."""
+        added = self._awake[revision] = self._make(revision, scaling)
+        return added
+
+    def remove(self, revision: RevisionId) -> None:
+        self._awake.pop(revision, None)
+        self._asleep.pop(revision, None)
+        self._resting.pop(revision, None)
+
+    def rest(self, known: Deployment, now: float) -> None:
+        """It is at rest. Those that have been for REST_S fall asleep."""
+        self._resting.pop(known.id, None)
+        self._resting[known.id] = now
+        while (longest_id := next(iter(self._resting))) != known.id and self._resting[longest_id] + REST_S <= now:
+            del self._resting[longest_id]
+            longest = self._awake.get(longest_id)
+            if longest is not None and longest.is_at_rest:
+                del self._awake[longest.id]
+                self._asleep[longest.id] = (longest.scaling, longest.decided)
+
+    # -- for people -----------------------------------------------------------------------------------------
+
+    def instances(self, revision: RevisionId) -> Sequence[Instance]:
+        known = self._awake.get(revision)
+        return [] if known is None else list(known.instances.values())
+
+    def decided(self, revision: RevisionId) -> Decided | None:
+        """The last decision."""
+        known = self._awake.get(revision)
+        if known is not None:
+            return known.decided
+        return self._asleep[revision][1] if revision in self._asleep else None
+
+    # -- inside ---------------------------------------------------------------------------------------------
+
+    def _wake(self, revision: RevisionId) -> Deployment:
+        scaling, decided = self._asleep.pop(revision)
+        woken = self.add(revision, scaling)
+        woken.decided, woken.is_settled = decided, True
+        return woken
