@@ -369,7 +369,8 @@ class Stage:
 
     def calls_in_pools(self) -> int:
         """Slots that are taken and calls that wait, in all pools together."""
-        return sum(lane.pool.executing + lane.pool.waiting for lane in self.gateway.activator.lanes.values())
+        pools = [lane.pool for lane in self.gateway.activator.lanes.values() if lane.has_pool]
+        return sum(pool.executing + pool.waiting for pool in pools)
 
     async def until(self, claim: Callable[[], bool]) -> None:
         """Let everything run until `claim` holds."""

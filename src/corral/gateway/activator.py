@@ -45,6 +45,7 @@ class Activator:
         self._stats = stats
         self._calls = 0
         self._observed: list[Lane] = []
+        """All that have calls, and those that had some a moment ago."""
         self._deadlines: list[tuple[float, int, Lane]] = []
         self._watched = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -53,8 +54,8 @@ class Activator:
         """Lost ones whose calls wait to hear why."""
         self._condemned: set[InstanceId] = set()
         """Those the engine has to kill; kept until it says they are gone, for it may be away."""
-        stats.queue.labels().source = lambda: sum(lane.pool.waiting for lane in self.lanes.values())
-        stats.in_flight.labels().source = lambda: sum(len(lane.calls) for lane in self.lanes.values())
+        stats.queue.labels().source = lambda: sum(lane.pool.waiting for lane in self._observed)
+        stats.in_flight.labels().source = lambda: sum(len(lane.calls) for lane in self._observed)
         stats.instances.labels().source = lambda: len(self.instances)
 
     def next_call(self) -> CallId:
@@ -156,7 +157,7 @@ class Activator:
     def wants(self) -> None:
         """Tell a new engine of the calls that wait."""
         now = monotonic()
-        for lane in self.lanes.values():
+        for lane in self._observed:
             want = lane.pool.wanted(now)
             if want is not None:
                 lane.want(want)
@@ -192,6 +193,7 @@ class Activator:
             observation = lane.pool.observe(now)
             if observation is None and not lane.calls:
                 lane.active = False
+                lane.rest()
             else:
                 self._observed.append(lane)
                 if observation is not None:

@@ -5,6 +5,7 @@ calls is the deadline queue, and a call costs the deadline nothing but its row (
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,20 @@ class Lane:
         self._tick: asyncio.TimerHandle | None = None
         self._tick_at = 0.0
         self._take(served)
-        self.pool = Pool(served.id, self._limits)
+
+    @cached_property
+    def pool(self) -> Pool:
+        """Made when it is first needed: of thousands of functions few are called at a time."""
+        return Pool(self.id, self._limits)
+
+    @property
+    def has_pool(self) -> bool:
+        return "pool" in vars(self)
+
+    def rest(self) -> None:
+        """No call has come for a second, or the last idle instance was given up."""
+        if self.has_pool and self.pool.is_blank:
+            del self.pool
 
     def _take(self, served: Served) -> None:
         self.served = served
@@ -63,7 +77,8 @@ class Lane:
     def configure(self, served: Served) -> None:
         """New facts of the same revision."""
         self._take(served)
-        self._carry_out(self.pool.configure(self._limits, monotonic()))
+        if self.has_pool:
+            self._carry_out(self.pool.configure(self._limits, monotonic()))
 
     # -- calls ----------------------------------------------------------------------------------------------
 
@@ -284,6 +299,8 @@ class Lane:
                 if self.closing:
                     self.activator.sweep(self)
         self._arm()
+        if not self.active:
+            self.rest()
 
     def want(self, want: PoolWant) -> None:
         waited = monotonic() - want.oldest_wait_s

@@ -1,6 +1,6 @@
 """What the gateway counts, per function, and its part of /metrics."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from corral.model import FunctionKey
@@ -15,11 +15,11 @@ class FunctionStats:
     """One function's children: a call touches attributes only. They are made by the first call, all at once, so that
     a function that is never called costs nothing and one that is begins with every class at 0."""
 
-    __slots__ = ("_by_class", "_cut", "_latency", "_left", "_of", "_starts", "_stats")
+    __slots__ = ("_by_class", "_cut", "_key", "_latency", "_left", "_starts", "_stats")
 
-    def __init__(self, stats: "Stats", namespace: str, name: str) -> None:
-        self._stats, self._of = stats, (namespace, name)
-        self._by_class: list[Counter] = []
+    def __init__(self, stats: "Stats", key: FunctionKey) -> None:
+        self._stats, self._key = stats, key
+        self._by_class: Sequence[Counter] = ()
 
     def told(self, status: int, seconds: float) -> None:
         if not self._by_class:
@@ -51,7 +51,7 @@ class FunctionStats:
         """A call has come: from now on the function is on the page."""
         if self._by_class:
             return
-        stats, of = self._stats, self._of
+        stats, of = self._stats, self._key.split("/", 1)
         self._by_class = [stats.calls.labels(*of, status) for status in _CLASSES]
         self._left = stats.calls.labels(*of, "left")
         self._cut = stats.calls.labels(*of, "cut")
@@ -61,7 +61,7 @@ class FunctionStats:
     def end(self) -> None:
         """The function is gone, and its series with it. Calls that still end are counted where nobody looks."""
         self.begin()
-        stats, of = self._stats, self._of
+        stats, of = self._stats, self._key.split("/", 1)
         for status in (*_CLASSES, "left", "cut"):
             stats.calls.forget(*of, status)
         stats.latency.forget(*of)
@@ -103,7 +103,7 @@ class Stats:
     def of(self, key: FunctionKey) -> FunctionStats:
         found = self._functions.get(key)
         if found is None:
-            found = self._functions[key] = FunctionStats(self, *key.split("/", 1))
+            found = self._functions[key] = FunctionStats(self, key)
         return found
 
     def forget(self, key: FunctionKey) -> None:

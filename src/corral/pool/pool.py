@@ -230,6 +230,11 @@ class Pool:
         """All it holds, retiring ones included."""
         return list(self._workers)
 
+    @property
+    def is_blank(self) -> bool:
+        """It knows nothing that a new one would not: no call, no instance, no block."""
+        return not (self._workers or self._waiting or self._executing or self._arrived or self._fault)
+
     def wanted(self, now: float) -> Want | None:
         """What a reconnected engine has to be told; None: no call waits."""
         if not self._waiting:
