@@ -25,6 +25,9 @@ STYLES: tuple[Style, ...] = ("main", "handle", "handler", "lambda")
 Network = Literal["none", "host"]
 NETWORKS: tuple[Network, ...] = ("none", "host")
 
+ScalingValue = bool | int | float | str
+"""Of one setting of a scaling rule; what each may be is the rule's affair."""
+
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 HANDLER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*:[A-Za-z_][A-Za-z0-9_]*\Z")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -58,8 +61,9 @@ class FunctionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """An instance idle for so long is stopped, down to `min`."""
     body_max_mib: float = 16.0
     queue: int = 1000
-    scaler: str = "corral"
-    """The rule that decides how many instances there are; one of policy.SCALERS."""
+    scaling: dict[str, ScalingValue] = {}
+    """The rule that decides how many instances there are (`engine`, one of policy.SCALERS) and its settings; empty:
+    what the namespace has for its functions."""
     network: Network = "none"
     private: bool = False
     """Only tokens that may invoke in the namespace may call it."""

@@ -1,12 +1,12 @@
 """What the rooms need from outside, as small protocols."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from corral.model import ExitCause, FunctionKey, InstanceId, Revision, SlotId
+from corral.model import ExitCause, FunctionKey, InstanceId, Revision, ScalingValue, SlotId
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,11 +98,21 @@ class SandboxEvents(Protocol):
     def zygote_down(self, runtime: str, detail: str) -> None: ...
 
 
+class Tuning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What was set of a function's scaling while it served. None: as its deployment says."""
+
+    scaling: dict[str, ScalingValue] | None = None
+    min: int | None = None
+    max: int | None = None
+    idle_s: float | None = None
+
+
 class StoredFunction(msgspec.Struct, frozen=True, kw_only=True):
     """A deployed function as kept: its current revision."""
 
     revision: Revision
     updated_at: float
+    tuning: Tuning = Tuning()
 
 
 class StoredToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +140,14 @@ class Store(Protocol):
 
     async def delete_function(self, key: FunctionKey) -> bool:
         """False: there was none."""
+        ...
+
+    async def load_defaults(self) -> Mapping[str, Mapping[str, ScalingValue]]:
+        """Namespace -> the scaling of its functions that say nothing of their own."""
+        ...
+
+    async def put_default(self, namespace: str, scaling: Mapping[str, ScalingValue]) -> None:
+        """Empty: it has none."""
         ...
 
     async def put_token(self, token: StoredToken) -> None: ...

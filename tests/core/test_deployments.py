@@ -2,11 +2,12 @@
 
 import random
 
+import msgspec
 import pytest
 
 from corral.model import ExitCause, GatewayId, InstanceId, RevisionId
-from corral.policy import SCALERS
-from corral.policy.scaler import Decision, Situation
+from corral.policy import SCALERS, Decision, Rule, Situation, Terms
+from corral.policy.corral import Corral, CorralSettings
 from corral.roster import Release, Roster, Scaling, Start, Stop
 from corral.roster.deployments import REST_S
 
@@ -19,19 +20,17 @@ MANY = [RevisionId(f"default/f-{number}@1") for number in range(1000)]
 def scalers(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Every scaler that is made and every question it is asked."""
     seen: list[object] = []
-    real = SCALERS["corral"]
 
-    class Counted(real):  # type: ignore[misc, valid-type]
-        def __init__(self, *terms: object) -> None:
-            super().__init__(*terms)
+    class Counted(Corral):
+        def __init__(self, terms: Terms) -> None:
+            super().__init__(terms)
             seen.append("made")
 
         def decide(self, situation: Situation, now: float) -> Decision:
             seen.append("asked")
-            decision: Decision = super().decide(situation, now)
-            return decision
+            return super().decide(situation, now)
 
-    monkeypatch.setitem(SCALERS, "corral", Counted)
+    monkeypatch.setitem(SCALERS, "corral", Rule(CorralSettings, Counted))
     return seen
 
 
@@ -128,3 +127,14 @@ def test_instance_of_a_sleeping_function_is_adopted() -> None:
     actions = roster.gateway_up(GATE, {MANY[0]: [InstanceId("old-1")]}, 0.0)
     assert not [each for each in actions if isinstance(each, Stop) and each.cause is not ExitCause.STOPPED]
     assert [each.state for each in roster.instances(MANY[0])] == ["ready"]
+
+
+def test_sleeping_function_is_rescaled_in_its_sleep_unless_it_now_needs_instances(scalers: list[object]) -> None:
+    roster = deployed(MANY[:2])
+    assert roster.rescaled(MANY[0], msgspec.structs.replace(IDLE, max=1), 1.0) == ()
+    assert scalers == []
+    kept = msgspec.structs.replace(IDLE, min=1)
+    assert [type(each) for each in roster.rescaled(MANY[1], kept, 1.0) if isinstance(each, Start)] == [Start]
+    roster.want(GATE, MANY[0], 9, 0, 0.1, 2.0)
+    roster.want(GATE, MANY[0], 9, 0, 0.2, 2.1)
+    assert len(roster.instances(MANY[0])) == 1, "its new max holds when it wakes"

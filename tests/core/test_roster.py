@@ -71,7 +71,10 @@ def test_first_waiting_call_starts_one_instance_at_once_and_gives_it_to_the_gate
     roster = serving()
     decided, *rest = roster.want(GATE, F, 5, 0, 0.0, 1.0)
     assert rest == started(1)
-    assert decided == Decided(F, 1, 0, "5 calls waiting, oldest 0 ms; first start")
+    assert isinstance(decided, Decided)
+    assert (decided.desired, decided.have) == (1, 0)
+    assert decided.why == "5 calls waiting, oldest 0 ms; first start"
+    assert decided.inputs["waiting"] == 5
     assert roster.why(F) == decided
 
 

@@ -34,6 +34,10 @@ PATHS = [
     ("PUT", "/namespaces/default/functions/hello"),
     ("DELETE", "/namespaces/default/functions/hello"),
     ("GET", "/namespaces/default/functions/hello/logs"),
+    ("GET", "/namespaces/default/functions/hello/scaling"),
+    ("PUT", "/namespaces/default/functions/hello/scaling"),
+    ("GET", "/namespaces/default"),
+    ("PUT", "/namespaces/default"),
 ]
 
 

@@ -13,7 +13,8 @@ from corral.config import Settings
 from corral.engine import catalog
 from corral.model import ExitCause, InstanceId, RevisionId
 from corral.package.bundle import pack
-from corral.policy import SCALERS, Decision, Situation, Terms
+from corral.policy import SCALERS, Decision, Rule, Situation, Terms
+from corral.policy.settings import Settings as NoSettings
 from corral.ports import StoredFunction
 
 from .world import Keeper, World, world
@@ -231,29 +232,33 @@ class TwoForEach:
     def __init__(self, terms: Terms) -> None:
         self._desired = 0
 
+    def retune(self, terms: Terms) -> None:
+        """It has nothing to set."""
+
     def decide(self, seen: Situation, now: float) -> Decision:
         self._desired = max(self._desired, 2 * seen.waiting)
         return Decision(self._desired, None, f"two for each of {seen.waiting} waiting calls")
 
 
 def test_each_function_names_its_scaler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SCALERS, "twice", TwoForEach)  # type: ignore[arg-type]
+    monkeypatch.setitem(SCALERS, "twice", Rule(NoSettings, TwoForEach))
 
     async def scene(w: World) -> None:
         package = await w.upload(code(tmp_path))
-        assert (await w.put("hello", package, initial=0, scaler="twice")).status == 201
+        assert (await w.put("hello", package, initial=0, scaling={"engine": "twice"})).status == 201
         w.gateway.send(link.Want(RevisionId("default/hello@1"), 2, 0, 0.001, 5.0))
         await w.keeper.got(link.Start, 4)
         described = (await w.get("/namespaces/default/functions/hello")).json
-        assert (described["spec"]["scaler"], described["why"]) == ("twice", "two for each of 2 waiting calls")
+        assert (described["scaling"]["engine"], described["why"]) == ("twice", "two for each of 2 waiting calls")
 
     play(tmp_path, scene)
 
 
 def test_a_scaler_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     async def scene(w: World) -> None:
-        answer = await w.put("hello", await w.upload(code(tmp_path)), scaler="carrol")
-        assert (answer.status, answer.json["error"]["message"]) == (400, "scaler = 'carrol', must be one of corral")
+        answer = await w.put("hello", await w.upload(code(tmp_path)), scaling={"engine": "carrol"})
+        assert answer.status == 400
+        assert answer.json["error"]["message"].startswith("scaling.engine = 'carrol', must be one of corral")
 
     play(tmp_path, scene)
 

@@ -38,7 +38,10 @@ def run_engine(data: Path) -> "subprocess.CompletedProcess[str]":
             '{"memory_mib": "much"}',
             "corral.db holds a record that this version cannot read, function default/hello: Expected `int`, got `str`",
         ),
-        ('{"scaler": "warp"}', "function default/hello is stored with scaler = 'warp', and this Corral has corral: "),
+        (
+            '{"scaling": {"engine": "warp"}}',
+            "function default/hello is stored with scaling.engine = 'warp', must be one of corral",
+        ),
     ],
 )
 def test_a_record_it_cannot_use_ends_it_for_good_with_one_sentence(tmp_path: Path, spec: str, said: str) -> None:

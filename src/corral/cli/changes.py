@@ -37,4 +37,6 @@ def _of_environment(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[
 def _shown(field: str, value: Any) -> str:
     if value is None:
         return "not set"
+    if field == "scaling":
+        return ",".join(f"{key}={each}" for key, each in value.items()) or "as the namespace has it"
     return f"{value:g} s" if field in TIMES else str(value)

@@ -134,6 +134,10 @@ def fault_of(status: int, content: bytes) -> errors.CorralError:
     return FAULT_BY_CODE.get(code, errors.CorralError)(message)
 
 
+def namespace_path(namespace: str) -> str:
+    return f"/namespaces/{quote(namespace, safe='')}"
+
+
 def functions_path(namespace: str, name: str = "") -> str:
-    path = f"/namespaces/{quote(namespace, safe='')}/functions"
+    path = f"{namespace_path(namespace)}/functions"
     return f"{path}/{quote(name, safe='')}" if name else path

@@ -8,6 +8,7 @@ import click
 from corral.cli.client import Client, functions_path
 from corral.cli.options import json_option, namespace_option, url_option
 from corral.cli.output import print_fields, print_json, print_table, seconds
+from corral.cli.scaling import ORIGINS
 from corral.errors import NotFound
 
 PARTS = {
@@ -67,7 +68,7 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
     if as_json:
         print_json(function)
         return
-    spec = function["spec"]
+    spec, scaling = function["spec"], function["scaling"]
     print_fields(
         [
             ("function", f"{function['namespace']}/{function['name']}, revision {function['number']}"),
@@ -79,10 +80,10 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
             ("network", spec["network"]),
             ("limits", f"{spec['memory_mib']} MiB, {spec['cpu']:g} cpu, timeout {spec['timeout_s']:g} s"),
             ("calls at once", f"{function.get('concurrency') or spec.get('concurrency') or 'known once loaded'}"),
-            ("instances", f"{_count(function)} (min {spec['min']}, max {spec['max']})"),
-            ("idle ones", f"stop after {spec['idle_s']:g} s"),
+            ("instances", f"{_count(function)} (min {scaling['min']}, max {scaling['max']})"),
+            ("idle ones", f"stop after {scaling['idle_s']:g} s" if scaling["engine"] == "corral" else ""),
             ("calls", _calls(function["stats"])),
-            ("scaler", spec["scaler"]),
+            ("scaling", f"engine {scaling['engine']}, {ORIGINS[scaling['origin']]}"),
             ("why", function.get("why") or ""),
             ("isolation", function.get("tier") or ""),
             ("zygote", function.get("zygote") or ""),
@@ -90,6 +91,7 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
         ]
     )
     _print_instances(function)
+    _print_decisions(function["decisions"])
     _print_cold_start(function.get("last_cold_start") or {})
     for gone in function.get("exits") or []:
         when = time.strftime("%H:%M:%S", time.localtime(gone["at"])) if gone.get("at") else ""
@@ -122,6 +124,25 @@ def _print_instances(function: dict[str, Any]) -> None:
         for each in instances
     ]
     print_table(("INSTANCE", "STATE", "MEMORY", "CPU"), rows)
+
+
+def _print_decisions(decisions: list[dict[str, Any]]) -> None:
+    """The last ones with what each was decided from, a column for each input."""
+    if not decisions:
+        return
+    inputs = list(dict.fromkeys(name for each in decisions for name in each["inputs"]))
+    head = ("DECIDED", "WANTED", "HAD", *(name.upper() for name in inputs), "WHY")
+    rows = [
+        [
+            time.strftime("%H:%M:%S", time.localtime(each["at"])),
+            str(each["desired"]),
+            str(each["have"]),
+            *(f"{each['inputs'][name]:g}" if name in each["inputs"] else "-" for name in inputs),
+            each["why"],
+        ]
+        for each in decisions
+    ]
+    print_table(head, rows)
 
 
 def _or_unknown(value: float | None, unit: str) -> str:

@@ -4,7 +4,7 @@ when anything fails, nothing of it stays and the revision before goes on serving
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from itertools import islice
 
@@ -20,14 +20,14 @@ from corral.model import (
     FunctionSpec,
     Revision,
     RevisionId,
+    ScalingValue,
     Style,
     check_name,
     function_key,
     revision_id,
-    spec_problems,
 )
-from corral.ports import Packages, Store, StoredFunction
-from corral.roster import SCALERS
+from corral.ports import Packages, Store, StoredFunction, Tuning
+from corral.roster import scaling_problems
 
 log = logging.getLogger("corral.engine.catalog")
 
@@ -65,6 +65,7 @@ class Catalog:
     ) -> None:
         """`forbids_host`: no function may have this machine's network."""
         self._store, self._fleet, self._packages = store, fleet, packages
+        self._scalings = fleet.scalings
         self._uids, self._clock, self._forbids_host = uids, clock, forbids_host
         self._functions: dict[FunctionKey, StoredFunction] = {}
         self._uid_by_revision: dict[RevisionId, int] = {}
@@ -80,14 +81,19 @@ class Catalog:
         fleet.loaded = self._loaded
         fleet.emptied = self._emptied
 
-    def restore(self, functions: Sequence[StoredFunction]) -> None:
-        """At start: what the store holds. Raises StoreFailed when it needs a scaler that is not here."""
+    def restore(self, functions: Sequence[StoredFunction], defaults: Mapping[str, Mapping[str, ScalingValue]]) -> None:
+        """At start: what the store holds. Raises StoreFailed when it needs a scaler or a setting that is not here."""
+        for namespace, said in defaults.items():
+            for problem in scaling_problems(said):
+                raise StoreFailed(f"namespace {namespace} is stored with {problem}: start the Corral that wrote it")
+            self._scalings.put_default(namespace, said)
         for stored in functions:
-            if stored.revision.spec.scaler not in SCALERS:
-                raise StoreFailed(
-                    f"function {stored.revision.key} is stored with scaler = {stored.revision.spec.scaler!r}, and this "
-                    f"Corral has {', '.join(SCALERS)}: start the Corral that wrote it"
-                )
+            for said in (stored.revision.spec.scaling, stored.tuning.scaling or {}):
+                for problem in scaling_problems(said):
+                    raise StoreFailed(
+                        f"function {stored.revision.key} is stored with {problem}: start the Corral that wrote it"
+                    )
+            self._scalings.put(stored.revision, stored.tuning)
             self._functions[stored.revision.key] = stored
             self._uid_by_revision[stored.revision.id] = stored.revision.uid
             self._packages.hold(stored.revision.namespace, stored.revision.package)
@@ -162,11 +168,9 @@ class Catalog:
 
     def _problems(self, namespace: str, asked: Asked) -> Iterator[str]:
         yield from _name_problems("name", asked.name)
-        yield from spec_problems(asked.spec)
+        yield from self._scalings.deploy_problems(namespace, asked.name, asked.spec)
         if asked.spec.network == "host" and self._forbids_host:
             yield "network = 'host', must be none: keeper.network_host = forbidden for all functions of this server"
-        if asked.spec.scaler not in SCALERS:
-            yield f"scaler = {asked.spec.scaler[:80]!r}, must be one of {', '.join(SCALERS)}"
         if not self._packages.has(namespace, asked.package):
             yield f"package = {asked.package[:80]!r}, must be one uploaded to namespace {namespace!r}"
 
@@ -257,10 +261,14 @@ class Catalog:
         async with self._locked(revision.key for revision in revisions):
             for revision in revisions:
                 self._check_newest(revision)
-            stored = [StoredFunction(revision=self._fleet.known(each), updated_at=now) for each in revisions]
+            stored = [
+                StoredFunction(revision=self._fleet.known(each), updated_at=now, tuning=self._scalings.tuning(each))
+                for each in revisions
+            ]
             await self._store.put_functions(stored)
             for each in stored:
                 self._functions[each.revision.key] = each
+                self._scalings.put(each.revision, each.tuning)
                 self._packages.deployed(each.revision.namespace, each.revision.package)
                 self._fleet.serve(each.revision)
                 log.info("function deployed", extra={"revision": each.revision.id, "package": each.revision.package})
@@ -291,6 +299,36 @@ class Catalog:
                 await stack.enter_async_context(self._locks.setdefault(key, asyncio.Lock()))
             yield
 
+    # -- scaling --------------------------------------------------------------------------------------------
+
+    async def tune(self, namespace: str, name: str, change: Callable[[Tuning], Tuning]) -> Revision:
+        """Set the scaling of a function that serves, from what was set before; it counts from the next decision on.
+        Raises NotFound, or Invalid with every mistake."""
+        key = function_key(namespace, name)
+        async with self._locked([key]):
+            revision = self.get(namespace, name)
+            tuning = change(self._functions[key].tuning)
+            problems = list(self._scalings.tuning_problems(revision, tuning))
+            if problems:
+                raise Invalid(*problems)
+            stored = msgspec.structs.replace(self._functions[key], tuning=tuning)
+            await self._store.put_functions([stored])
+            self._functions[key] = stored
+            self._scalings.put(stored.revision, tuning)
+            self._fleet.rescale(stored.revision)
+        log.info("scaling set", extra={"function": key, "scaling": msgspec.to_builtins(tuning)})
+        return revision
+
+    async def put_default(self, namespace: str, said: Mapping[str, ScalingValue]) -> None:
+        """The scaling of the namespace's functions that say nothing of their own; empty: none. Raises Invalid."""
+        problems = [*_name_problems("namespace", namespace), *scaling_problems(said)]
+        if problems:
+            raise Invalid(*problems)
+        await self._store.put_default(namespace, said)
+        self._scalings.put_default(namespace, said)
+        for revision in self.functions(namespace):
+            self._fleet.rescale(revision)
+
     # -- deleting -------------------------------------------------------------------------------------------
 
     async def delete(self, namespace: str, name: str) -> None:
@@ -302,6 +340,7 @@ class Catalog:
             self._deleted_up_to[key] = self._last_number.get(key, 0)
             del self._functions[key]
             self._fleet.remove(key)
+            self._scalings.forget(key)
             for verification in self._verified.get(key, ()):
                 verification.failed(_deleted(key))
         log.info("function deleted", extra={"function": key})
@@ -345,7 +384,7 @@ class Catalog:
             for revision in revisions:
                 stored = self._functions.get(revision.key)
                 if stored is not None and stored.revision.id == revision.id and stored.revision != revision:
-                    fresh.append(StoredFunction(revision=revision, updated_at=stored.updated_at))
+                    fresh.append(msgspec.structs.replace(stored, revision=revision))
             if fresh:
                 await self._store.put_functions(fresh)
             for each in fresh:

@@ -15,11 +15,12 @@ from corral.engine.links import Links, Peer
 from corral.engine.node import Node
 from corral.engine.revisions import Revisions
 from corral.engine.running import Instances, Running
+from corral.engine.scalings import Scalings
 from corral.engine.verification import Verification
 from corral.errors import LoadFailed, SandboxFailed
 from corral.model import ExitCause, FunctionKey, GatewayId, InstanceId, Revision, RevisionId, Style, key_of
 from corral.ports import StoredToken
-from corral.roster import InstanceView, Roster, Scaling
+from corral.roster import InstanceView, Roster
 
 log = logging.getLogger("corral.engine.fleet")
 
@@ -34,6 +35,7 @@ class Fleet:
 
     def __init__(self, plan: Roster, clock: Clock, history: History) -> None:
         self._roster, self._clock, self.history = plan, clock, history
+        self.scalings = Scalings()
         self.loaded: Callable[[Revision, Style, bool], None] = lambda *_: None
         self.emptied: Callable[[Revision], None] = lambda _: None
         self.tokens: Callable[[], Sequence[StoredToken]] = lambda: ()
@@ -57,7 +59,7 @@ class Fleet:
         now = self._clock.monotonic()
         for revision in revisions:
             self._revisions.add(revision, None, is_serving=True)
-            self._apply(self._roster.deployed(revision.id, scaling_of(revision, initial=0), now), now)
+            self._apply(self._roster.deployed(revision.id, self.scalings.of(revision, initial=0), now), now)
             self._apply(self._roster.settled(revision.id, now), now)
 
     def prepare(self, revision: Revision) -> Verification:
@@ -65,7 +67,7 @@ class Fleet:
         now = self._clock.monotonic()
         verification = Verification(revision.spec.initial)
         self._revisions.add(revision, verification, is_serving=False)
-        scaling = scaling_of(revision, initial=revision.spec.initial)
+        scaling = self.scalings.of(revision, initial=revision.spec.initial)
         self._apply(self._roster.deployed(revision.id, scaling, now), now)
         return verification
 
@@ -76,9 +78,10 @@ class Fleet:
         before = self._revisions.serving(revision.key)
         if known is None:
             self._revisions.add(revision, None, is_serving=True)
-            self._apply(self._roster.deployed(revision.id, scaling_of(revision, initial=0), now), now)
+            self._apply(self._roster.deployed(revision.id, self.scalings.of(revision, initial=0), now), now)
         else:
             self._revisions.serve(known)
+            self.rescale(revision)  # its function's scaling may have been changed while it was verified
         self._apply(self._roster.settled(revision.id, now), now)
         if before is not None and before != revision.id:
             self._leave(before, now)
@@ -104,6 +107,11 @@ class Fleet:
     def learn(self, revision: Revision) -> None:
         """The same revision with what loading it has shown."""
         self._revisions.learn(revision)
+
+    def rescale(self, revision: Revision) -> None:
+        """Its function's scaling has changed: it counts from this moment on."""
+        now = self._clock.monotonic()
+        self._apply(self._roster.rescaled(revision.id, self.scalings.of(revision, initial=0), now), now)
 
     def put_token(self, token: StoredToken) -> None:
         self._links.tell_gateways(link.TokenPut(token.digest, list(token.namespaces), token.invoke))
@@ -449,16 +457,3 @@ class Fleet:
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-
-
-def scaling_of(revision: Revision, initial: int) -> Scaling:
-    """What the Roster has to know of it. `initial` counts only while its deployment is verified."""
-    spec = revision.spec
-    return Scaling(
-        min=spec.min,
-        max=spec.max,
-        initial=initial,
-        idle_s=spec.idle_s,
-        concurrency=revision.concurrency,
-        scaler=spec.scaler,
-    )

@@ -26,6 +26,8 @@ class DecisionSeen(msgspec.Struct, frozen=True, kw_only=True):
     desired: int
     have: int
     why: str
+    inputs: Mapping[str, float]
+    """What it was decided from, by name."""
     at: float
     """Wall clock, seconds."""
 
@@ -91,7 +93,9 @@ class History:
 
     def decided(self, key: FunctionKey, decision: Decided, wall: float) -> None:
         self.decisions += 1
-        seen = DecisionSeen(desired=decision.desired, have=decision.have, why=decision.why, at=wall)
+        seen = DecisionSeen(
+            desired=decision.desired, have=decision.have, why=decision.why, inputs=decision.inputs, at=wall
+        )
         self.of(key).decisions.append(seen)
 
     def ready(self, key: FunctionKey, instance: InstanceId, stamps: Mapping[str, float], wall: float) -> None:

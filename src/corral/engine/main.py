@@ -95,7 +95,7 @@ class Engine:
         revisions = [stored.revision for stored in functions]
         swept = self._shelf.sweep((revision.namespace, revision.package) for revision in revisions)
         self.tokens.restore(tokens)
-        self.catalog.restore(functions)
+        self.catalog.restore(functions, await self._store.load_defaults())
         log.info("engine serves", extra={"functions": len(functions), "packages_removed": swept})
         try:
             async with asyncio.TaskGroup() as group:

@@ -13,6 +13,8 @@ import msgspec
 
 from corral.errors import Invalid
 from corral.model import DEFAULT_NAMESPACE, DNS_LABEL, NETWORKS, STYLES, FunctionSpec, spec_problems
+from corral.package.scaling import scaling_of_text
+from corral.policy import scaling_problems
 
 FILE = "corral.toml"
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?\Z")
@@ -73,6 +75,18 @@ def _environment(value: object) -> dict[str, str]:
     return {name: each if isinstance(each, str) else str(each) for name, each in value.items()}
 
 
+def _scaling(value: object) -> dict[str, Any]:
+    """A table, or text as a flag has it."""
+    if isinstance(value, str):
+        try:
+            return scaling_of_text(value)
+        except Invalid as fault:
+            raise Wrong(f"has {fault.problems[0]}") from fault
+    if not isinstance(value, dict) or not all(isinstance(each, (str, int, float)) for each in value.values()):
+        raise Wrong('must be a table, as in {engine = "knative", target = 50}')
+    return value
+
+
 class Key(msgspec.Struct, frozen=True):
     """A key of corral.toml, which is also a flag of `corral deploy`."""
 
@@ -98,7 +112,12 @@ KEYS: dict[str, Key] = {
     "idle": Key("idle_s", duration_s, "an instance idle for so long is stopped"),
     "body_max": Key("body_max_mib", _number, "MiB of a request's body at most"),
     "queue": Key("queue", _whole, "calls that may wait"),
-    "scaler": Key("scaler", _text, "the rule that decides how many instances there are; corral when not given"),
+    "scaling": Key(
+        "scaling",
+        _scaling,
+        "the rule that decides how many instances there are, and its settings, as in "
+        "engine=knative,target=50; what the namespace has when not given",
+    ),
     "network": Key("network", _choice(NETWORKS), "none, or host to share this machine's network"),
     "private": Key("private", _yes_or_no, "only tokens that may invoke may call it"),
 }
@@ -215,7 +234,7 @@ class _Reader:
         if isinstance(env, dict) and isinstance(fields["env"], dict):
             fields["env"] = env | fields["env"]
         spec = FunctionSpec(**fields)
-        for problem in spec_problems(spec):
+        for problem in (*spec_problems(spec), *scaling_problems(spec.scaling, spec.min, spec.max)):
             field, rest = re.match(r"(\w+)(.*)", problem, re.DOTALL).groups()  # type: ignore[union-attr]
             key = KEY_BY_FIELD.get(field, field)
             self.problems.append(f"{'--' if key in self._flags else where}{key}{rest}")

@@ -1,22 +1,31 @@
 """The Scaler seam: how many instances one revision should have."""
 
 import random
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
 
 from corral.model import Observation
+from corral.policy.settings import Settings
 
 
-class Terms(msgspec.Struct, frozen=True):
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What a scaler is made with. One object serves one revision and keeps its own history."""
 
+    settings: Settings
+    """Of the rule's own type."""
     idle_s: float
     """How long an instance stays without need."""
     cores: int
     """Of the machine: more starts at once than its processors can carry make all of them slower."""
     rng: random.Random
     """Seeded, for rules that draw."""
+    min: int = 0
+    max: int = 1000
+    """The Roster keeps every decision within both; a rule that goes by them may know them."""
+    initial: int = 0
+    """Instances that had to load before the deployment counted."""
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +44,11 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     second: Observation | None = None
     """A closed second that has just come in, from one gateway. Silent seconds never come."""
     joined: bool = False
-    """An instance has just become ready."""
+    """An instance has just become ready, or this scaler takes over what stands."""
+    is_watched: bool = True
+    """A gateway is connected: a second of which nothing comes was silent. Otherwise nobody knows."""
+    is_reachable: bool = True
+    """Calls may come: the revision has a share of its function's traffic, or a tag."""
 
     @property
     def have(self) -> int:
@@ -50,10 +63,16 @@ class Decision(msgspec.Struct, frozen=True):
     """When to ask again though nothing came; None: not before something comes."""
     why: str
     """A sentence for people, with the numbers that led here."""
+    inputs: Mapping[str, float] = {}
+    """What it was decided from, by name, for people and for a replay to compare."""
 
 
 class Scaler(Protocol):
     def decide(self, seen: Situation, now: float) -> Decision:
-        """Asked at each Want, each closed second that was not silent, each instance that became ready, and at the last
-        `next_at`. `now` never goes back."""
+        """Asked at each Want, each closed second that was not silent, each instance that became ready, each change of
+        the terms, and at the last `next_at`. `now` never goes back."""
+        ...
+
+    def retune(self, terms: Terms) -> None:
+        """Other settings or limits from the next decision on; what was seen stays."""
         ...

@@ -1,7 +1,7 @@
 """The Roster: every revision's instances, who holds them and how many there should be. One, in the engine.
 Pure: events in, actions out; `now` and the random source are given. Nothing ticks an idle revision."""
 
-from corral.policy import SCALERS
+from corral.policy import DEFAULT_ENGINE, SCALERS, read_scaling, scaling_problems
 from corral.roster.actions import (
     Action,
     Assign,
@@ -17,6 +17,7 @@ from corral.roster.actions import (
 from corral.roster.roster import Roster
 
 __all__ = [
+    "DEFAULT_ENGINE",
     "SCALERS",
     "Action",
     "Assign",
@@ -29,4 +30,6 @@ __all__ = [
     "Scaling",
     "Start",
     "Stop",
+    "read_scaling",
+    "scaling_problems",
 ]

@@ -1,8 +1,11 @@
 """What the Roster is told of a revision, what it answers, and what it shows."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from corral.model import ExitCause, GatewayId, InstanceId, RevisionId
+from corral.policy import DEFAULT_ENGINE, SCALERS, Settings
 
 
 class Scaling(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,7 +16,11 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     initial: int
     idle_s: float
     concurrency: int
-    scaler: str = "corral"
+    engine: str = DEFAULT_ENGINE
+    settings: Settings = SCALERS[DEFAULT_ENGINE].settings()
+    """Of the engine's own type."""
+    is_reachable: bool = True
+    """Calls may come to it: otherwise `min` keeps nothing."""
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -62,6 +69,8 @@ class Decided(msgspec.Struct, frozen=True):
     desired: int
     have: int
     why: str
+    inputs: Mapping[str, float] = {}
+    """What the scaler decided from."""
 
 
 Action = Start | Assign | Release | Retire | Stop | Block | Decided

@@ -1,5 +1,6 @@
 """The Roster's books: a deployed revision, its instances and what is wanted of them."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from corral.model import GatewayId, InstanceId, RevisionId
@@ -48,6 +49,7 @@ class Deployment:
         self.desired = 0
         """As the scaler said last, before min and max."""
         self.why = ""
+        self.inputs: Mapping[str, float] = {}
         self.decided: Decided | None = None
         self.is_settled = False
         self.is_removed = False
@@ -72,7 +74,8 @@ class Deployment:
     def floor(self) -> int:
         if self.is_removed:
             return 0
-        return self.scaling.min if self.is_settled else max(self.scaling.min, self.scaling.initial)
+        least = self.scaling.min if self.scaling.is_reachable else 0
+        return least if self.is_settled else max(least, self.scaling.initial)
 
     @property
     def start_at(self) -> float:
@@ -89,7 +92,7 @@ class Deployment:
     def expect(self, desired: int, why: str) -> None:
         """Not more than `desired` until the scaler says so again: what was lost comes back with the calls."""
         if desired < self.desired:
-            self.desired, self.why = desired, why
+            self.desired, self.why, self.inputs = desired, why, {}
 
     def put(self, instance: Instance, state: State) -> None:
         self.count[instance.state] -= 1

@@ -25,6 +25,15 @@ class Deployments:
         """Wakes it. None: it is not deployed."""
         return self._awake.get(revision) or (self._wake(revision) if revision in self._asleep else None)
 
+    def rescale(self, revision: RevisionId, scaling: Scaling) -> Deployment | None:
+        """The one that is awake, or wakes as it needs instances now. None: it sleeps on with its new scaling, or is
+        not deployed."""
+        asleep = self._asleep.get(revision)
+        if asleep is not None and scaling.min == 0:
+            self._asleep[revision] = (scaling, asleep[1])
+            return None
+        return self.get(revision)
+
     def find(self, revision: RevisionId) -> Deployment | None:
         """Wakes nobody. None: it sleeps, or is not deployed."""
         return self._awake.get(revision)

@@ -55,12 +55,21 @@ class Roster:
             if known is None:
                 return ()
         else:
-            if (scaling.scaler, scaling.idle_s) != (known.scaling.scaler, known.scaling.idle_s):
-                known.scaler = self._scaler(scaling)
-            known.scaling, known.is_removed = scaling, False
+            self._retune(known, scaling)
+            known.is_removed = False
             actions += self._unblock(known, now)
             known.crashes.reset()
         return actions + self._converge(known, now)
+
+    def rescaled(self, revision: RevisionId, scaling: Scaling, now: float) -> Sequence[Action]:
+        """Other limits, settings or another engine for a revision that is deployed, from this decision on. Its
+        `initial` and `concurrency` stay. What stands gets its time to be used under the new rule."""
+        known = self._revisions.rescale(revision, scaling)
+        if known is None or known.is_removed:
+            return ()
+        before = known.scaling
+        self._retune(known, msgspec.structs.replace(scaling, initial=before.initial, concurrency=before.concurrency))
+        return self._ask(known, now, joined=known.have > 0)
 
     def settled(self, revision: RevisionId, now: float) -> Sequence[Action]:
         """Its deployment counts: from now on `initial` no longer keeps instances."""
@@ -283,7 +292,25 @@ class Roster:
         return Deployment(revision, scaling, self._scaler(scaling))
 
     def _scaler(self, scaling: Scaling) -> Scaler:
-        return SCALERS[scaling.scaler](Terms(idle_s=scaling.idle_s, cores=self._cores, rng=self._rng))
+        return SCALERS[scaling.engine].make(self._terms(scaling))
+
+    def _retune(self, known: Deployment, scaling: Scaling) -> None:
+        if scaling.engine == known.scaling.engine:
+            known.scaler.retune(self._terms(scaling))
+        else:
+            known.scaler = self._scaler(scaling)
+        known.scaling = scaling
+
+    def _terms(self, scaling: Scaling) -> Terms:
+        return Terms(
+            settings=scaling.settings,
+            idle_s=scaling.idle_s,
+            cores=self._cores,
+            rng=self._rng,
+            min=scaling.min,
+            max=scaling.max,
+            initial=scaling.initial,
+        )
 
     def _ask(
         self,
@@ -307,11 +334,13 @@ class Roster:
             oldest_wait_s=oldest_wait_s,
             second=second,
             joined=joined,
+            is_watched=bool(self._gateways),
+            is_reachable=known.scaling.is_reachable,
         )
         decision = known.scaler.decide(situation, now)
         known.ask_at = decision.next_at
         if decision.desired is not None:
-            known.desired, known.why = decision.desired, decision.why
+            known.desired, known.why, known.inputs = decision.desired, decision.why, decision.inputs
         return self._converge(known, now)
 
     def _review(self, known: Deployment, now: float) -> list[Action]:
@@ -347,7 +376,7 @@ class Roster:
             why = f"{name} = {desired}"
         elif desired < known.desired:
             why = f"{why}; held at max = {desired}"
-        known.decided = Decided(known.id, desired, known.have, why)
+        known.decided = Decided(known.id, desired, known.have, why, known.inputs)
         return [known.decided]
 
     def _start(self, known: Deployment, missing: int, now: float) -> list[Action]:

@@ -8,22 +8,26 @@ from typing import Any
 
 import msgspec
 
-from corral.model import FunctionSpec, function_key, revision_id
+from corral.model import FunctionSpec, ScalingValue, function_key, revision_id
 from corral.ports import StoredFunction, StoredToken
 
 LOAD_FUNCTIONS = "SELECT * FROM functions ORDER BY namespace, name"
 PUT_FUNCTION = """
-INSERT INTO functions (namespace, name, number, package, uid, spec, style, is_async, created_at, updated_at)
-VALUES (:namespace, :name, :number, :package, :uid, :spec, :style, :is_async, :created_at, :updated_at)
+INSERT INTO functions (namespace, name, number, package, uid, spec, style, is_async, created_at, updated_at,
+    tuning)
+VALUES (:namespace, :name, :number, :package, :uid, :spec, :style, :is_async, :created_at, :updated_at, :tuning)
 ON CONFLICT (namespace, name) DO UPDATE SET
     number = excluded.number, package = excluded.package, uid = excluded.uid, spec = excluded.spec,
     style = excluded.style, is_async = excluded.is_async, created_at = excluded.created_at,
-    updated_at = excluded.updated_at
+    updated_at = excluded.updated_at, tuning = excluded.tuning
 """
 DELETE_FUNCTION = "DELETE FROM functions WHERE namespace = ? AND name = ?"
 NEXT_NUMBER = """
 INSERT INTO numbers (key, last) VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET last = last + 1 RETURNING last
 """
+LOAD_DEFAULTS = "SELECT * FROM scaling_defaults"
+PUT_DEFAULT = "INSERT OR REPLACE INTO scaling_defaults (namespace, scaling) VALUES (?, ?)"
+DELETE_DEFAULT = "DELETE FROM scaling_defaults WHERE namespace = ?"
 LOAD_TOKENS = "SELECT * FROM tokens ORDER BY created_at, digest"
 PUT_TOKEN = """
 INSERT OR REPLACE INTO tokens (digest, label, namespaces, manage, invoke, created_at)
@@ -57,6 +61,7 @@ def function_row(stored: StoredFunction) -> dict[str, Any]:
         "is_async": revision.is_async,
         "created_at": revision.created_at,
         "updated_at": stored.updated_at,
+        "tuning": msgspec.json.encode(stored.tuning).decode(),
     }
 
 
@@ -76,7 +81,14 @@ def stored_function(row: sqlite3.Row) -> StoredFunction:
             "is_async": bool(row["is_async"]),
             "created_at": row["created_at"],
         }
-        return msgspec.convert({"revision": fields, "updated_at": row["updated_at"]}, StoredFunction)
+        tuning = msgspec.json.decode(row["tuning"])
+        return msgspec.convert({"revision": fields, "updated_at": row["updated_at"], "tuning": tuning}, StoredFunction)
+
+
+def default_scaling(row: sqlite3.Row) -> tuple[str, dict[str, ScalingValue]]:
+    """(namespace, its scaling). Raises Unreadable."""
+    with _naming(f"namespace {row['namespace']}"):
+        return row["namespace"], msgspec.json.decode(row["scaling"], type=dict[str, ScalingValue])
 
 
 @lru_cache(maxsize=256)

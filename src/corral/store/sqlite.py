@@ -6,13 +6,15 @@ import queue
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from corral.errors import CorralError, DataFolderBusy, StoreFailed, StoreTooNew
-from corral.model import FunctionKey
+from corral.model import FunctionKey, ScalingValue
 from corral.ports import StoredFunction, StoredToken
 from corral.store import rows
 
@@ -165,6 +167,16 @@ class SqliteStore:
     async def delete_function(self, key: FunctionKey) -> bool:
         namespace, _, name = key.partition("/")
         return await self._submit(lambda c: c.execute(rows.DELETE_FUNCTION, (namespace, name)).rowcount > 0)
+
+    async def load_defaults(self) -> Mapping[str, Mapping[str, ScalingValue]]:
+        return await self._submit(lambda c: dict(map(rows.default_scaling, c.execute(rows.LOAD_DEFAULTS))))
+
+    async def put_default(self, namespace: str, scaling: Mapping[str, ScalingValue]) -> None:
+        if not scaling:
+            await self._submit(lambda connection: _forget(connection.execute(rows.DELETE_DEFAULT, (namespace,))))
+            return
+        row = (namespace, msgspec.json.encode(scaling).decode())
+        await self._submit(lambda connection: _forget(connection.execute(rows.PUT_DEFAULT, row)))
 
     async def put_token(self, token: StoredToken) -> None:
         row = rows.token_row(token)

@@ -166,6 +166,25 @@ class _Api:
         await self._catalog.delete(self._namespace(request), request.path_params["name"])
         return Response(status_code=204)
 
+    async def scaling(self, request: Request) -> Response:
+        revision = self._catalog.get(self._namespace(request), request.path_params["name"])
+        return _json(self._fleet.scalings.view(revision))
+
+    async def set_scaling(self, request: Request) -> Response:
+        namespace, name = self._namespace(request), str(request.path_params["name"])
+        sent = await _sent(request, shapes.read_tuning)
+        revision = await self._catalog.tune(namespace, name, lambda before: msgspec.structs.replace(before, **sent))
+        return _json(self._fleet.scalings.view(revision))
+
+    async def describe_namespace(self, request: Request) -> Response:
+        namespace = self._namespace(request)
+        return _json({"namespace": namespace, "scaling": self._fleet.scalings.default(namespace)})
+
+    async def set_namespace(self, request: Request) -> Response:
+        namespace = self._namespace(request)
+        await self._catalog.put_default(namespace, await _sent(request, shapes.read_default))
+        return await self.describe_namespace(request)
+
     async def logs(self, request: Request) -> Response:
         revision = self._catalog.get(self._namespace(request), request.path_params["name"])
         query = request.query_params
@@ -224,6 +243,10 @@ URLS: tuple[tuple[str, str, Handler], ...] = (
     ("PUT", f"{FUNCTIONS}/{{name}}", _Api.deploy),
     ("DELETE", f"{FUNCTIONS}/{{name}}", _Api.delete),
     ("GET", f"{FUNCTIONS}/{{name}}/logs", _Api.logs),
+    ("GET", f"{FUNCTIONS}/{{name}}/scaling", _Api.scaling),
+    ("PUT", f"{FUNCTIONS}/{{name}}/scaling", _Api.set_scaling),
+    ("GET", "/corral/v1/namespaces/{namespace}", _Api.describe_namespace),
+    ("PUT", "/corral/v1/namespaces/{namespace}", _Api.set_namespace),
 )
 
 

@@ -9,7 +9,8 @@ import msgspec
 
 from corral import errors
 from corral.errors import PROBLEMS_MAX, BadRequest, CorralError, Invalid, LoadFailed
-from corral.model import DEFAULT_NAMESPACE, FunctionSpec, Revision
+from corral.model import DEFAULT_NAMESPACE, FunctionSpec, Revision, ScalingValue
+from corral.ports import Tuning
 
 FAULTS: dict[type[CorralError], tuple[int, str]] = {
     errors.Invalid: (400, "invalid"),
@@ -136,7 +137,14 @@ def read_spec(value: Any, where: str = "") -> FunctionSpec:
     if not isinstance(value, dict):
         raise Invalid(f"{where}spec = {_shown(value)}, must be an object")
     fields = {field.name: field for field in msgspec.structs.fields(FunctionSpec)}
-    problems = _unknown_fields(value, list(fields), f"{where}spec.")
+    return FunctionSpec(**_read_fields(value, fields, f"{where}spec."))
+
+
+def _read_fields(
+    value: Mapping[str, Any], fields: Mapping[str, msgspec.structs.FieldInfo], where: str
+) -> dict[str, Any]:
+    """Those that were sent. Raises Invalid with one sentence for each that is wrong."""
+    problems = _unknown_fields(value, list(fields), where)
     read: dict[str, Any] = {}
     for name, field in fields.items():
         if name not in value:
@@ -145,10 +153,29 @@ def read_spec(value: Any, where: str = "") -> FunctionSpec:
         try:
             read[name] = msgspec.convert(sent, field.type)
         except msgspec.ValidationError as exc:
-            problems.append(f"{where}spec.{name} = {_shown(sent)}: {exc}")
+            problems.append(f"{where}{name} = {_shown(sent)}: {exc}")
     if problems:
         raise Invalid(*problems)
-    return FunctionSpec(**read)
+    return read
+
+
+def read_tuning(value: Any) -> dict[str, Any]:
+    """`{"scaling", "min", "max", "idle_s"}`, those that shall change; null: as the deployment says.
+    Only types are checked. Raises Invalid."""
+    if not isinstance(value, dict):
+        raise Invalid(f"{_shown(value)}, must be an object with scaling, min, max or idle_s")
+    fields = {field.name: field for field in msgspec.structs.fields(Tuning)}
+    return _read_fields(value, fields, "")
+
+
+def read_default(value: Any) -> dict[str, ScalingValue]:
+    """`{"scaling": {…}}` of a namespace. Raises Invalid."""
+    if not isinstance(value, dict) or set(value) != {"scaling"}:
+        raise Invalid(f"{_shown(value)}, must be an object with scaling")
+    try:
+        return msgspec.convert(value["scaling"], dict[str, ScalingValue])
+    except msgspec.ValidationError as exc:
+        raise Invalid(f"scaling = {_shown(value['scaling'])}: {exc}") from exc
 
 
 def read_token(value: Any) -> WantedToken:

@@ -42,6 +42,7 @@ def described(revision: Revision, fleet: Fleet, now: float, secrets: bool = Fals
         "instances": instances,
         "why": None if decision is None else decision.why,
         "desired": None if decision is None else decision.desired,
+        "scaling": fleet.scalings.view(revision),
         "decisions": [msgspec.to_builtins(each) for each in history.decisions],
         "last_cold_start": None if history.cold_start is None else history.cold_start.parts_s,
         "last_cold_start_at": None if history.cold_start is None else history.cold_start.at,

@@ -1,0 +1,33 @@
+"""What its owner says of a function's scaling, as text: `engine=knative,target=50`."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from corral.errors import Invalid
+from corral.model import ScalingValue
+
+NUMBER = re.compile(r"-?\d+(\.\d+)?\Z")
+
+
+def scaling_of_text(text: str) -> dict[str, ScalingValue]:
+    """Of `engine=knative,target=50`; empty for an empty text. Raises Invalid."""
+    return scaling_of_pairs(pair for pair in text.split(",") if pair.strip())
+
+
+def scaling_of_pairs(pairs: Iterable[str]) -> dict[str, ScalingValue]:
+    """Of `target=50` and the like. Raises Invalid with every pair that is none."""
+    pairs = list(pairs)
+    wrong = [f"{pair[:80]!r}, must be KEY=VALUE, as in engine=knative" for pair in pairs if "=" not in pair]
+    if wrong:
+        raise Invalid(*wrong)
+    return {key.strip(): value_of(value.strip()) for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def value_of(text: str) -> Any:
+    """`50` and `0.5` are numbers, `true` and `false` what they say, everything else text."""
+    if text in ("true", "false"):
+        return text == "true"
+    if NUMBER.match(text):
+        return float(text) if "." in text else int(text)
+    return text

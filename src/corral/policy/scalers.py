@@ -1,0 +1,49 @@
+"""Every scaling rule by the name users give it, and what they said of it, read. A new rule is a row here."""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+
+from corral.errors import Invalid
+from corral.policy.corral import Corral, CorralSettings
+from corral.policy.scaler import Scaler, Terms
+from corral.policy.settings import Settings, read_settings
+
+DEFAULT_ENGINE = "corral"
+
+
+class Rule(msgspec.Struct, frozen=True):
+    settings: type[Settings]
+    make: Callable[[Terms], Scaler]
+
+
+SCALERS: dict[str, Rule] = {
+    "corral": Rule(CorralSettings, Corral),
+}
+
+
+def read_scaling(said: Mapping[str, object]) -> tuple[str, Settings]:
+    """(engine, its settings) of `{"engine": "knative", "target": 50}`; without an engine: the default one.
+    Raises Invalid with every mistake, each beginning with `scaling.`."""
+    engine = said.get("engine", DEFAULT_ENGINE)
+    rule = SCALERS.get(engine) if isinstance(engine, str) else None
+    if rule is None:
+        near = difflib.get_close_matches(str(engine), SCALERS, 1)
+        hint = f"; {near[0]}?" if near else ""
+        raise Invalid(f"scaling.engine = {str(engine)[:80]!r}, must be one of {', '.join(SCALERS)}{hint}")
+    try:
+        settings = read_settings(rule.settings, {name: each for name, each in said.items() if name != "engine"})
+    except Invalid as fault:
+        raise Invalid(*(f"scaling.{problem} (engine {engine})" for problem in fault.problems)) from None
+    return str(engine), settings
+
+
+def scaling_problems(said: Mapping[str, object], least: int = 0, most: int = 1000) -> Iterator[str]:
+    """One sentence for each mistake in what was said for a function of `least` to `most` instances."""
+    try:
+        _, settings = read_scaling(said)
+    except Invalid as fault:
+        yield from fault.problems
+    else:
+        yield from (f"scaling.{problem}" for problem in settings.conflicts(least, most))

@@ -1,0 +1,64 @@
+"""What a scaling rule lets its user set: read from what was said, with every mistake named beside the allowed range."""
+
+import math
+import reprlib
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import msgspec
+
+from corral.errors import Invalid
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of a rule's settings. Each field is a key: its type carries the range, the text under it the unit."""
+
+    def conflicts(self, least: int, most: int) -> Iterator[str]:
+        """One sentence for each value that does not fit to another one, or to a function of `least` to `most`
+        instances."""
+        yield from ()
+
+
+Kind = TypeVar("Kind", bound=Settings)
+
+
+def read_settings(kind: type[Kind], said: Mapping[str, object]) -> Kind:
+    """Raises Invalid with one sentence for each key that is not known and each value that is not allowed."""
+    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    problems: list[str] = []
+    read: dict[str, Any] = {}
+    for name, value in said.items():
+        if name not in types:
+            problems.append(f"{name[:80]} is no setting of it, must be one of {', '.join(types) or 'none'}")
+            continue
+        try:
+            read[name] = _read(types[name], value)
+        except msgspec.ValidationError:
+            problems.append(f"{name} = {reprlib.repr(value)}, must be {allowed(types[name])}")
+    if problems:
+        raise Invalid(*problems)
+    return kind(**read)
+
+
+def _read(kind: object, value: object) -> object:
+    if isinstance(value, float) and math.isnan(value):  # it compares false with every bound
+        raise msgspec.ValidationError("not a number")
+    return msgspec.convert(value, kind)
+
+
+def allowed(kind: object) -> str:
+    """What a field of this type may hold: `a whole number between 6 and 3600`."""
+    if get_origin(kind) is UnionType:
+        (kind,) = [each for each in get_args(kind) if each is not type(None)]
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    if kind is bool:
+        return "true or false"
+    if get_origin(kind) is not Annotated:
+        return "text"
+    base, meta = get_args(kind)
+    number = "a whole number" if base is int else "a number"
+    if meta.gt is not None:
+        return f"{number} above {meta.gt:.10g}, at most {meta.le:.10g}"
+    return f"{number} between {meta.ge:.10g} and {meta.le:.10g}"
