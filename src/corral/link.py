@@ -1,7 +1,7 @@
 """What engine, gateway and keeper say to each other: typed messages over unix sockets, opened with a version.
 
 The engine listens; gateway and keeper connect, and connect again when it comes back. After each connect both sides
-send their whole state (`Holding`, `Inventory`; `RoutePut` for each revision followed by `Synced`) and treat the
+send their whole state (`Holding`, `Inventory`; every `RevisionPut` and `RoutePut` followed by `Synced`) and treat the
 other's as a difference against what they have. On the wire: u32 length (big-endian), then MessagePack."""
 
 import asyncio
@@ -147,24 +147,32 @@ class Served(msgspec.Struct, frozen=True):
         )  # fmt: skip
 
 
-class RoutePut(Message, frozen=True):
+class RevisionPut(Message, frozen=True):
     """A revision, with what the gateway looks up for each call. Keyed by its id; again for a known one: new facts.
-    `serving`: calls to the function go to it from now on, held ones as well; the revision that served before is
-    known no longer once its executing calls have ended. Not serving: known, so that instances can be assigned to it
-    and report Ready or Failed while its deployment is verified."""
+    From now on instances can be assigned to it and report Ready or Failed; calls come to it by a RoutePut only."""
 
     served: Served
-    serving: bool = True
 
     @classmethod
-    def of(cls, revision: Revision, serving: bool = True) -> "RoutePut":
-        return cls(Served.of(revision), serving)
+    def of(cls, revision: Revision) -> "RevisionPut":
+        return cls(Served.of(revision))
 
 
 class RevisionDrop(Message, frozen=True):
-    """A revision that never served is given up: its deployment failed. Its instances are ended."""
+    """No call goes to this revision any more. It is known no longer once its executing calls have ended."""
 
     revision: RevisionId
+
+
+class RoutePut(Message, frozen=True):
+    """Where a function's calls go from now on; a RevisionPut of each revision came before. Held calls whose revision
+    is not among them any more go by the new route as well."""
+
+    key: FunctionKey
+    shares: list[tuple[RevisionId, int]]
+    """Percent of the calls, each above 0; together 100."""
+    tags: dict[str, RevisionId] = {}
+    """Where calls go that name a tag."""
 
 
 class RouteDrop(Message, frozen=True):
@@ -428,7 +436,19 @@ class LogGrew(Message, frozen=True):
 
 FromGateway = Hello | Holding | Want | Observed | Ready | Failed | Released | Overrun | Dropped | CallLost
 ToGateway = (
-    Hello | RoutePut | RevisionDrop | RouteDrop | TokenPut | Synced | Assign | Release | Retire | Gone | Block | Queued
+    Hello
+    | RevisionPut
+    | RevisionDrop
+    | RoutePut
+    | RouteDrop
+    | TokenPut
+    | Synced
+    | Assign
+    | Release
+    | Retire
+    | Gone
+    | Block
+    | Queued
 )
 ToKeeper = Hello | Start | KeepZygote | DropZygote | Measure | Build | BuildDrop | Stop | Follow | Forget | Note
 FromKeeper = (

@@ -124,6 +124,11 @@ def function_key(namespace: str, name: str) -> FunctionKey:
     return FunctionKey(f"{namespace}/{name}")
 
 
+def tagged_key(key: FunctionKey, tag: str) -> FunctionKey:
+    """`namespace/name@tag`: by this, calls that name a tag are looked up."""
+    return FunctionKey(f"{key}@{tag}")
+
+
 def revision_id(key: FunctionKey, number: int) -> RevisionId:
     return RevisionId(f"{key}@{number}")
 

@@ -50,9 +50,11 @@ def test_a_deployed_function_has_loaded_and_serves(tmp_path: Path) -> None:
         assert (view["name"], view["number"], view["style"], view["instances"]) == ("hello", 1, "handle", 1)
         start = await w.keeper.got(link.Start)
         assert start.revision.package == package
-        routes = w.gateway.all(link.RoutePut)
-        assert [put.serving for put in routes] == [False, True], "known, and serving when it has loaded"
-        assert routes[-1].served.id == "default/hello@1"
+        told = [type(message).__name__ for message in w.gateway.received]
+        assert told.index("RevisionPut") < told.index("Assign") < told.index("RoutePut"), (
+            "calls come when it has loaded"
+        )
+        assert w.gateway.all(link.RoutePut)[-1].shares == [("default/hello@1", 100)]
         listed = (await w.get("/functions")).json["functions"]
         assert [each["revision"] for each in listed] == ["default/hello@1"]
 
@@ -88,7 +90,7 @@ def test_code_that_does_not_load_leaves_the_old_revision_serving_and_nothing_els
         }
         assert (await w.gateway.got(link.RevisionDrop)).revision == "default/hello@2"
         assert (await w.get("/namespaces/default/functions/hello")).json["number"] == 1
-        assert [put.served.id for put in w.gateway.all(link.RoutePut) if put.serving] == ["default/hello@1"]
+        assert [put.shares for put in w.gateway.all(link.RoutePut)] == [[("default/hello@1", 100)]]
 
     play(tmp_path, scene)
     play(tmp_path, lambda w: only_the_first_is_stored(w))
@@ -159,7 +161,7 @@ def test_initial_0_deploys_without_loading(tmp_path: Path) -> None:
         answer = await w.put("hello", await w.upload(code(tmp_path)), initial=0)
         assert (answer.status, answer.json["style"], answer.json["instances"]) == (201, None, 0)
         assert w.keeper.all(link.Start) == []
-        assert (await w.gateway.got(link.RoutePut)).serving
+        assert (await w.gateway.got(link.RoutePut)).shares == [("default/hello@1", 100)]
 
     play(tmp_path, scene)
 
@@ -170,8 +172,8 @@ def test_what_the_first_load_shows_is_kept_for_good(tmp_path: Path) -> None:
         commits = w.store.commits
         w.gateway.answers[link.Assign] = lambda message: w.gateway.ready(message.instance, is_async=True)
         w.gateway.send(link.Want("default/hello@1", 1, 0, 0.001, 5.0))  # type: ignore[arg-type]
-        learned = await w.gateway.got(link.RoutePut, where=lambda put: put.served.concurrency > 1)
-        assert (learned.served.concurrency, learned.serving) == (100, True)
+        learned = await w.gateway.got(link.RevisionPut, where=lambda put: put.served.concurrency > 1)
+        assert learned.served.concurrency == 100
         assert (await w.get("/namespaces/default/functions/hello")).json["is_async"]
         await w.until(lambda: w.store.commits > commits)
 
@@ -192,7 +194,7 @@ def test_fifty_first_loads_do_not_wait_for_the_disk_fifty_times(
         package = await w.upload(code(tmp_path))
         wanted = [{"name": name, "package": package, "spec": {"initial": 0}} for name in names]
         await w.ask("POST", "/namespaces/default/functions", json.dumps(wanted).encode())
-        routes = len(w.gateway.all(link.RoutePut))
+        told = len(w.gateway.all(link.RevisionPut))
         batches: list[int] = []
         put = w.store.put_functions
 
@@ -205,7 +207,7 @@ def test_fifty_first_loads_do_not_wait_for_the_disk_fifty_times(
         w.gateway.send(*(link.Want(RevisionId(f"default/{name}@1"), 1, 0, 0.001, 5.0) for name in names))
         await w.until(lambda: sum(batches) == len(names))
         assert len(batches) <= 10
-        assert len(w.gateway.all(link.RoutePut)) == routes, "nothing that gateways go by has changed"
+        assert len(w.gateway.all(link.RevisionPut)) == told, "nothing that gateways go by has changed"
 
     async def after_a_restart(w: World) -> None:
         listed = (await w.get("/functions")).json["functions"]
@@ -340,7 +342,7 @@ def test_of_two_deployments_at_once_the_later_one_stands(tmp_path: Path) -> None
             second = group.create_task(w.put("hello", package))
             two = await w.keeper.got(link.Start, 2)
             w.gateway.ready(two.instance)
-            await w.gateway.got(link.RoutePut, where=lambda put: put.serving)
+            await w.gateway.got(link.RoutePut)
             w.gateway.ready(one.instance)
         assert (first.result().status, second.result().status) == (409, 201)
         assert "deployed again meanwhile, as revision 2" in first.result().json["error"]["message"]
@@ -420,7 +422,7 @@ def test_a_thousand_functions_are_deployed_at_once_and_loaded_again(tmp_path: Pa
         wanted = [{"name": f"f{place}", "package": package, "spec": {"initial": 0}} for place in range(1000)]
         answer = await w.ask("POST", "/namespaces/default/functions", json.dumps(wanted).encode())
         assert answer.status == 200
-        assert len({put.served.id for put in w.gateway.all(link.RoutePut)}) == 1000
+        assert len({put.key for put in w.gateway.all(link.RoutePut)}) == 1000
 
     async def after_a_restart(w: World) -> None:
         assert len((await w.get("/functions")).json["functions"]) == 1000

@@ -190,7 +190,7 @@ def test_a_new_gateway_is_given_the_instances_of_the_one_before(tmp_path: Path) 
         assign = await w.gateway.got(link.Assign)
         assert (assign.instance, assign.fresh, assign.address) == (instance, False, "unix:/run/s0")
         order = [type(message).__name__ for message in w.gateway.received]
-        assert order.index("RoutePut") < order.index("Synced") < order.index("Assign")
+        assert order.index("RevisionPut") < order.index("RoutePut") < order.index("Synced") < order.index("Assign")
 
     play(tmp_path, scene)
 
@@ -245,7 +245,7 @@ def test_who_has_no_role_is_not_let_in(tmp_path: Path) -> None:
         stranger._link._hello = Hello("visitor", "x")
         await stranger.connect(w.link)
         await stranger.gone()
-        assert stranger.all(link.RoutePut) == []
+        assert stranger.all(link.RevisionPut) == []
 
     play(tmp_path, scene)
 
@@ -299,6 +299,6 @@ def test_gateway_learns_nothing_of_a_functions_environment() -> None:
         id=RevisionId("default/hello@1"), namespace="default", name="hello", number=1, package="f" * 64, uid=123_456,
         spec=spec, created_at=0.0,
     )  # fmt: skip
-    told = msgspec.json.encode(link.RoutePut.of(revision)).decode()
+    told = msgspec.json.encode(link.RevisionPut.of(revision)).decode()
     assert "default/hello@1" in told
     assert not any(secret in told for secret in ("hunter2", "PASSWORD", "ffff", "123456"))

@@ -18,8 +18,8 @@ from corral.config import Boot, Settings
 from corral.config import Gateway as GatewaySettings
 from corral.contract import frame as wire
 from corral.gateway.main import Gateway
-from corral.link import Assign, Hello, Link, Message, RoutePut, Synced
-from corral.model import FunctionSpec, InstanceId, Revision, RevisionId
+from corral.link import Assign, Hello, Link, Message, RevisionDrop, RevisionPut, RoutePut, Synced
+from corral.model import FunctionKey, FunctionSpec, InstanceId, Revision, RevisionId
 
 DEADLINE_S = 5.0
 Kind = TypeVar("Kind", bound=Message)
@@ -324,6 +324,7 @@ class Stage:
         self.folder, self.gateway, self.engine, self.port = folder, gateway, engine, port
         self.instances: list[Instance] = []
         self.clients: list[Client] = []
+        self._serving: dict[FunctionKey, RevisionId] = {}
 
     def deploy(self, name: str = "echo", number: int = 1, **spec: Any) -> Revision:
         spec.setdefault("concurrency", 1)
@@ -332,8 +333,16 @@ class Stage:
             id=RevisionId(f"{key}@{number}"), namespace="default", name=name, number=number, package="0" * 64,
             uid=100_002, spec=FunctionSpec(**spec), created_at=0.0,
         )  # fmt: skip
-        self.engine.say(RoutePut.of(revision))
+        self.serve(revision)
         return revision
+
+    def serve(self, revision: Revision) -> None:
+        """All calls of the function go to it, as after a deployment."""
+        self.engine.say(RevisionPut.of(revision), RoutePut(revision.key, [(revision.id, 100)]))
+        before = self._serving.get(revision.key)
+        if before is not None and before != revision.id:
+            self.engine.say(RevisionDrop(before))
+        self._serving[revision.key] = revision.id
 
     async def instance(
         self, revision: Revision, behave: Callable[[Taken], None] | None = None, *, fresh: bool = True,

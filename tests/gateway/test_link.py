@@ -10,7 +10,7 @@ import pytest
 
 from corral import link
 from corral.contract import frame as wire
-from corral.link import RevisionDrop, RouteDrop, RoutePut, Synced, TokenPut
+from corral.link import RevisionDrop, RevisionPut, RouteDrop, Synced, TokenPut
 from corral.model import ExitCause, FunctionKey, InstanceId, RevisionId
 
 from .stage import Stage, Taken, echo, play
@@ -96,12 +96,14 @@ def test_what_is_not_named_until_synced_is_gone(tmp_path: Path) -> None:
         s.engine.heard.clear()
         await s.engine.start()
         await s.engine.hear(link.Holding)
-        s.engine.say(RoutePut.of(stays), Synced())
+        s.serve(stays)
+        s.engine.say(Synced())
         async with asyncio.timeout(5):
             while (await s.get("/function/goes")).status != 404:
                 pass
         assert (await s.get("/function/stays")).status == 200
-        s.engine.say(RoutePut.of(goes), Synced())
+        s.serve(goes)
+        s.engine.say(Synced())
         async with asyncio.timeout(5):
             while (await s.get("/function/goes", headers="Authorization: Bearer t\r\n")).status == 404:
                 pass
@@ -148,7 +150,7 @@ def test_revision_that_serves_again_is_known_again(tmp_path: Path) -> None:
         running = asyncio.ensure_future(s.get())
         call = await first.call()
         s.deploy(number=2)
-        s.engine.say(RoutePut.of(old))
+        s.serve(old)
         held = asyncio.ensure_future(s.get())
         await s.until(lambda: s.calls_in_pools() == 2)
         call.answer(b"old")
@@ -182,7 +184,7 @@ def test_revision_that_does_not_serve_yet_can_be_verified(tmp_path: Path) -> Non
         old = s.deploy(number=1)
         await s.instance(old, lambda c: c.answer(b"old"))
         new = msgspec.structs.replace(old, id=RevisionId("default/echo@2"), number=2)
-        s.engine.say(RoutePut.of(new, serving=False))
+        s.engine.say(RevisionPut.of(new))
         trial = await s.instance(new, echo)
         assert (await s.engine.hear(link.Ready, 2)).instance == trial.id
         assert (await s.get()).body == b"old"
@@ -215,12 +217,13 @@ def test_deployment_under_verification_outlives_the_deletion_of_what_serves(tmp_
     async def scene(s: Stage) -> None:
         old = s.deploy(number=1)
         new = msgspec.structs.replace(old, id=RevisionId("default/echo@2"), number=2)
-        s.engine.say(RoutePut.of(new, serving=False), RouteDrop(FunctionKey("default/echo")))
+        s.engine.say(RevisionPut.of(new), RouteDrop(FunctionKey("default/echo")))
         await s.until(lambda: old.id not in s.gateway.activator.lanes)
         assert (await s.get()).status == 404
         trial = await s.instance(new, echo)
         assert (await s.engine.hear(link.Ready)).instance == trial.id
-        s.engine.say(RoutePut.of(new), link.Retire(InstanceId("unknown")))
+        s.serve(new)
+        s.engine.say(link.Retire(InstanceId("unknown")))
         await s.engine.hear(link.Released)  # the answer to the second, so the first was heard
         assert (await s.get()).status == 200
         assert 'corral_calls_total{namespace="default",function="echo",status="2xx"} 1' in "".join(

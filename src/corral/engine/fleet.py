@@ -89,7 +89,6 @@ class Fleet:
     def abandon(self, revision: RevisionId) -> None:
         """Its deployment failed. It never served, so its instances have no calls to finish."""
         self._leave(revision, self._clock.monotonic())
-        self._links.tell_gateways(link.RevisionDrop(revision))
         for instance in self._running.of(revision):
             self._links.tell_keeper(link.Stop(instance, ExitCause.REMOVED))
 
@@ -164,8 +163,8 @@ class Fleet:
     def gateway_up(self, gateway: GatewayId, peer: Peer, holding: link.Holding) -> None:
         now = self._clock.monotonic()
         self._links.gateways[gateway] = peer
-        for route in self._revisions.routes():
-            peer.send(route)
+        for message in self._revisions.told():
+            peer.send(message)
         for token in self.tokens():
             peer.send(link.TokenPut(token.digest, list(token.namespaces), token.invoke))
         peer.send(link.Synced())

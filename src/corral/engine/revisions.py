@@ -1,10 +1,11 @@
 """The revisions that gateways know, from the beginning of their deployment until their last instance is gone."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from corral.engine.links import Links
 from corral.engine.verification import Verification
-from corral.link import RoutePut
+from corral.link import Message, RevisionDrop, RevisionPut, RoutePut
 from corral.model import FunctionKey, Revision, RevisionId
 
 
@@ -34,15 +35,18 @@ class Revisions:
     def add(self, revision: Revision, verification: Verification | None, is_serving: bool) -> None:
         self._known[revision.id] = Known(revision, verification, is_serving)
         self._count[revision.key] += 1
+        self._links.tell_gateways(RevisionPut.of(revision))
         if is_serving:
-            self._serving[revision.key] = revision.id
-        self._links.tell_gateways(RoutePut.of(revision, is_serving))
+            self._route(revision)
 
     def serve(self, known: Known) -> None:
         """What loading it has shown stays; only the flag is new."""
         known.verification, known.is_serving = None, True
-        self._serving[known.revision.key] = known.revision.id
-        self._links.tell_gateways(RoutePut.of(known.revision, True))
+        self._route(known.revision)
+
+    def _route(self, revision: Revision) -> None:
+        self._serving[revision.key] = revision.id
+        self._links.tell_gateways(RoutePut(revision.key, [(revision.id, 100)]))
 
     def serving(self, key: FunctionKey) -> RevisionId | None:
         """Where the function's calls go; None: it is not deployed."""
@@ -59,11 +63,12 @@ class Revisions:
             return
         before, known.revision = known.revision, revision
         if revision.concurrency != before.concurrency:
-            self._links.tell_gateways(RoutePut.of(revision, known.is_serving))
+            self._links.tell_gateways(RevisionPut.of(revision))
 
     def leave(self, revision: RevisionId) -> None:
         """It is given up; it may have instances for a while."""
         self._leaving[revision] = self._known.pop(revision).revision
+        self._links.tell_gateways(RevisionDrop(revision))
 
     def is_leaving(self, revision: RevisionId) -> bool:
         return revision in self._leaving
@@ -80,6 +85,9 @@ class Revisions:
         """Whether the function has a revision that serves, is verified or is leaving."""
         return key in self._count
 
-    def routes(self) -> list[RoutePut]:
+    def told(self) -> Iterator[Message]:
         """All that a gateway has to know of them."""
-        return [RoutePut.of(known.revision, known.is_serving) for known in self._known.values()]
+        for known in self._known.values():
+            yield RevisionPut.of(known.revision)
+        for key, revision in self._serving.items():
+            yield RoutePut(key, [(revision, 100)])

@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from time import monotonic
 
-from corral.errors import CorralError, LoadFailed, Unavailable
+from corral.errors import CorralError, LoadFailed, NotFound, Unavailable
 from corral.gateway.http import ResponseHeads
 from corral.gateway.instance import Instance
 from corral.gateway.lane import Lane
@@ -82,13 +82,10 @@ class Activator:
             lane.configure(served)
         return lane
 
-    def supersede(self, lane: Lane, successor: Lane) -> None:
+    def drop(self, lane: Lane, why: NotFound) -> None:
+        """No call comes to it any more; those that are held are told why."""
         lane.closing = True
-        lane.move_waiting(successor)
-        self.sweep(lane)
-
-    def drop(self, lane: Lane) -> None:
-        lane.drop()
+        lane.refuse_waiting(why)
         self.sweep(lane)
 
     def sweep(self, lane: Lane) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from corral.contract.frame import WINDOW, FrameBroken, parse_error, request_head
 from corral.errors import BadResponse, CorralError, FunctionFailed
 from corral.gateway.http import Head
-from corral.model import CallId
+from corral.model import CallId, FunctionKey
 
 if TYPE_CHECKING:
     from corral.gateway.instance import Instance
@@ -61,15 +61,17 @@ class Call:
 
     __slots__ = (
         "acked", "answer", "arrived", "began", "complete", "consumed", "credit", "deadline", "explain", "id",
-        "instance", "lane", "lines", "number", "paused", "pending", "request_id", "sent", "sent_at", "status",
+        "instance", "key", "lane", "lines", "number", "paused", "pending", "request_id", "sent", "sent_at", "status",
         "taken", "timing", "tries",
     )  # fmt: skip
 
     def __init__(
-        self, number: CallId, lane: "Lane", answer: Answer, explain: Explain, lines: bytes, request_id: bytes,
-        arrived: float, timing: bool,
+        self, number: CallId, key: FunctionKey, lane: "Lane", answer: Answer, explain: Explain, lines: bytes,
+        request_id: bytes, arrived: float, timing: bool,
     ) -> None:  # fmt: skip
         self.id = number
+        self.key = key
+        """By which it was found: a held call is found anew when the function's calls go elsewhere."""
         self.lane = lane
         self.answer: Answer | None = answer
         """None once nobody waits for the answer: it was given, or the client left."""

@@ -38,8 +38,9 @@ class EngineLink:
     def serve(self, routes: Routes, activator: Activator) -> None:
         self._routes, self._activator = routes, activator
         self._takers = {
-            link.RoutePut: routes.put,
+            link.RevisionPut: routes.put_revision,
             link.RevisionDrop: routes.drop_revision,
+            link.RoutePut: routes.put,
             link.RouteDrop: routes.drop,
             link.TokenPut: routes.put_token,
             link.Assign: activator.assign,

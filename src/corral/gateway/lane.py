@@ -9,13 +9,13 @@ from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from corral.errors import CallTimeout, CorralError, LoadFailed, NotFound
+from corral.errors import CallTimeout, CorralError, LoadFailed
 from corral.gateway.call import Call
 from corral.gateway.http import Refused, ResponseHeads
 from corral.gateway.instance import Instance
 from corral.gateway.stats import FunctionStats
 from corral.link import CallLost, Message, Ready, Released, Served, Want
-from corral.model import STAMPS, CallId, InstanceId
+from corral.model import STAMPS, CallId, FunctionKey, InstanceId
 from corral.pool import Action, Dispatch, Limits, Orphan, Outcome, Pool, Refuse
 from corral.pool import Released as PoolReleased
 from corral.pool import Want as PoolWant
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Lane:
-    """See the module. Made at RoutePut with all that a call looks up."""
+    """See the module. Made at RevisionPut with all that a call looks up."""
 
     def __init__(
         self, served: Served, activator: "Activator", stats: FunctionStats, tell: Callable[[Message], None]
@@ -42,7 +42,7 @@ class Lane:
         self.armed = False
         """Whether the activator's deadline heap has an entry for it."""
         self.closing = False
-        """No call comes any more: superseded or removed. Known until its last call and instance are gone."""
+        """No call comes any more: its revision was dropped. Known until its last call and instance are gone."""
         self._latest = 0.0
         """The latest deadline of all calls so far."""
         self._tick: asyncio.TimerHandle | None = None
@@ -167,31 +167,36 @@ class Lane:
     def waiting(self) -> list[Call]:
         return [call for call in self.calls.values() if not call.number]
 
-    def move_waiting(self, successor: "Lane") -> None:
-        """Held calls go to the revision that serves now."""
+    def move_waiting(self, find: "Callable[[FunctionKey], Lane | None]") -> None:
+        """Held calls go where the calls of their name go now: None, they stay here. Raises nothing: a call whose name
+        leads nowhere any more is told so."""
         now = monotonic()
         for call in self.waiting():
-            del self.calls[call.id]
-            self._carry_out(self.pool.cancel(call.id, now))
-            call.lane = successor
-            call.deadline = call.arrived + successor.timeout_s
-            successor.offer(call)
+            try:
+                successor = find(call.key)
+            except CorralError as fault:
+                self._unhold(call, now)
+                call.refuse(fault)
+                continue
+            if successor is not None:
+                self._unhold(call, now)
+                call.lane = successor
+                call.deadline = call.arrived + successor.timeout_s
+                successor.offer(call)
+
+    def _unhold(self, call: Call, now: float) -> None:
+        del self.calls[call.id]
+        self._carry_out(self.pool.cancel(call.id, now))
 
     def refuse_waiting(self, fault: CorralError) -> None:
         now = monotonic()
         for call in self.waiting():
-            del self.calls[call.id]
-            self._carry_out(self.pool.cancel(call.id, now))
+            self._unhold(call, now)
             call.refuse(fault)
 
     def close(self) -> None:
         if self._tick is not None:
             self._tick.cancel()
-
-    def drop(self) -> None:
-        """The function is gone."""
-        self.closing = True
-        self.refuse_waiting(NotFound(f"function {self.key} was deleted"))
 
     # -- instances ------------------------------------------------------------------------------------------
 

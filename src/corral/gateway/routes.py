@@ -1,13 +1,16 @@
-"""Which lane serves a function, and whose token may call it: what the engine told, ready to be looked up."""
+"""Which lanes a function's calls go to, and whose token may call it: what the engine told, ready to be looked up."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 from corral.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from corral.gateway.activator import Activator
 from corral.gateway.lane import Lane
 from corral.gateway.stats import Stats
-from corral.link import RevisionDrop, RouteDrop, RoutePut, TokenPut
-from corral.model import FunctionKey, RevisionId
+from corral.gateway.turns import turns
+from corral.link import RevisionDrop, RevisionPut, RouteDrop, RoutePut, TokenPut
+from corral.model import FunctionKey, RevisionId, tagged_key
 
 
 class Routes:
@@ -18,9 +21,15 @@ class Routes:
         self._activator = activator
         self._stats = stats
         self._lanes: dict[FunctionKey, Lane] = {}
+        """Where all calls of that name go to one revision; names with a tag as well."""
+        self._splits: dict[FunctionKey, Split] = {}
+        """Functions whose calls are shared."""
+        self._tags: dict[FunctionKey, Iterable[str]] = {}
+        """Of functions that have any."""
         self._namespaces_by_token: dict[str, frozenset[str]] = {}
         self._admin = admin_token_sha256
         self._named_lanes: set[RevisionId] = set()
+        self._named_routes: set[FunctionKey] = set()
         self._named_tokens: set[str] = set()
         self.everything_private = everything_private
         """server.auth = "all"."""
@@ -33,9 +42,15 @@ class Routes:
         lane = self._lanes.get(key)
         if lane is not None:
             return lane
+        split = self._splits.get(key)
+        if split is not None:
+            return next(split.turns)
         if not self.is_synced:
             raise Unavailable(f"function {key} cannot be looked up: the engine has not connected yet")
-        raise NotFound(f"function {key} does not exist")
+        function, _, tag = key.partition("@")
+        if tag and (function in self._lanes or function in self._splits):
+            raise NotFound(f"function {function} has no tag {tag!r}")
+        raise NotFound(f"function {function} does not exist")
 
     def admit(self, authorization: bytes, namespace: str) -> None:
         """Whether the bearer of this Authorization header may call in the namespace. Tokens are found by their
@@ -61,32 +76,65 @@ class Routes:
     def opened(self) -> None:
         """A connection to the engine begins: it names everything again."""
         self._named_lanes.clear()
+        self._named_routes.clear()
         self._named_tokens.clear()
 
-    def put(self, message: RoutePut) -> None:
+    def put_revision(self, message: RevisionPut) -> None:
         self._named_lanes.add(message.served.id)
         lane = self._activator.lane(message.served)
-        if not message.serving:
-            return
         lane.closing = False
-        lane.stats = self._stats.of(lane.key)  # those it was made with went if the function was deleted meanwhile
-        before = self._lanes.get(lane.key)
-        self._lanes[lane.key] = lane
-        if before is not None and before is not lane:
-            self._activator.supersede(before, lane)
 
     def drop_revision(self, message: RevisionDrop) -> None:
         lane = self._activator.lanes.get(message.revision)
-        if lane is not None and self._lanes.get(lane.key) is not lane:
-            self._activator.drop(lane)
+        if lane is not None and not lane.closing:
+            self._activator.drop(lane, NotFound(f"revision {message.revision} takes no calls any more"))
+
+    def put(self, message: RoutePut) -> None:
+        self._named_routes.add(message.key)
+        before = self._of(message.key)
+        self._forget(message.key)
+        lanes = self._activator.lanes
+        if len(message.shares) == 1:
+            self._lanes[message.key] = lanes[message.shares[0][0]]
+        else:
+            self._splits[message.key] = Split({lanes[revision]: percent for revision, percent in message.shares})
+        for tag, revision in message.tags.items():
+            self._lanes[tagged_key(message.key, tag)] = lanes[revision]
+        if message.tags:
+            self._tags[message.key] = tuple(message.tags)
+        for lane in self._of(message.key):
+            lane.stats = self._stats.of(lane.key)  # those it was made with went if the function was deleted meanwhile
+        for lane in before:
+            lane.move_waiting(partial(self._elsewhere, lane))
 
     def drop(self, message: RouteDrop) -> None:
-        """Only what serves: a later deployment of that name may be under verification, and one that is not to be is
-        dropped by its own message."""
-        lane = self._lanes.pop(message.key, None)
-        if lane is not None:
-            self._activator.drop(lane)
+        """Only what calls go to: a later deployment of that name may be under verification, and one that is not to be
+        is dropped by its own message."""
+        lanes = self._of(message.key)
+        self._forget(message.key)
+        for lane in lanes:
+            self._activator.drop(lane, NotFound(f"function {message.key} was deleted"))
         self._stats.forget(message.key)
+
+    def _of(self, key: FunctionKey) -> set[Lane]:
+        """All that calls of the function go to, whether by share or by tag."""
+        split = self._splits.get(key)
+        lanes = set(split.lanes) if split is not None else set()
+        names = (key, *(tagged_key(key, tag) for tag in self._tags.get(key, ())))
+        return lanes | {self._lanes[name] for name in names if name in self._lanes}
+
+    def _elsewhere(self, lane: Lane, key: FunctionKey) -> Lane | None:
+        """Where a call of this name goes; None when this lane is as good as any."""
+        split = self._splits.get(key)
+        if self._lanes.get(key) is lane or (split is not None and lane in split.lanes):
+            return None
+        return self.find(key)
+
+    def _forget(self, key: FunctionKey) -> None:
+        self._lanes.pop(key, None)
+        self._splits.pop(key, None)
+        for tag in self._tags.pop(key, ()):
+            del self._lanes[tagged_key(key, tag)]
 
     def put_token(self, message: TokenPut) -> None:
         self._named_tokens.add(message.digest)
@@ -97,15 +145,24 @@ class Routes:
 
     def synced(self) -> None:
         self.is_synced = True
+        for key in {lane.key for lane in self._activator.lanes.values()} - self._named_routes:
+            if key in self._lanes or key in self._splits:
+                self.drop(RouteDrop(key))
         for lane in list(self._activator.lanes.values()):
-            if lane.id in self._named_lanes or lane.closing:
-                continue
-            if self._lanes.get(lane.key) is lane:
-                self.drop(RouteDrop(lane.key))
-            else:
-                self._activator.drop(lane)
+            if lane.id not in self._named_lanes:
+                self.drop_revision(RevisionDrop(lane.id))
         for digest in self._namespaces_by_token.keys() - self._named_tokens:
             del self._namespaces_by_token[digest]
+
+
+class Split:
+    """Several lanes share the calls, each by its percent."""
+
+    __slots__ = ("lanes", "turns")
+
+    def __init__(self, lanes: dict[Lane, int]) -> None:
+        self.lanes = lanes
+        self.turns: Iterator[Lane] = turns(lanes)
 
 
 def _bearer_digest(authorization: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Corral's own way to call a function: ANY /function/NAME[.NAMESPACE][/path][?query]."""
+"""Corral's own way to call a function: ANY /function/NAME[.NAMESPACE][@TAG][/path][?query]."""
 
 from corral.api.native.shapes import error_body, status_of
 from corral.errors import BodyTooLarge, CorralError, NotFound, Unauthenticated
@@ -6,7 +6,7 @@ from corral.gateway.activator import Activator
 from corral.gateway.call import Answer, Call, Reply
 from corral.gateway.http import Refused, Request
 from corral.gateway.routes import Routes
-from corral.model import DEFAULT_NAMESPACE, FunctionKey
+from corral.model import DEFAULT_NAMESPACE, FunctionKey, function_key, tagged_key
 
 PREFIX = b"/function/"
 HEAD_MAX = 65_000
@@ -63,17 +63,21 @@ class Invoke:
         if len(head) > HEAD_MAX:
             raise Refused(431, "headers_too_large", f"the head has {len(head)} bytes, must be at most {HEAD_MAX}")
         return Call(
-            self._activator.next_call(), lane, answer, explain, head, request.request_id, request.received,
+            self._activator.next_call(), key, lane, answer, explain, head, request.request_id, request.received,
             request.timing,
         )  # fmt: skip
 
     def _target(self, path: bytes) -> tuple[FunctionKey, bytes]:
         """(function, path for it). Kept for bounded many: clients call the same paths again and again."""
         name, slash, rest = path[len(PREFIX) :].partition(b"/")
-        function, _, namespace = name.partition(b".")
-        if not function or b"%" in name:
-            raise NotFound("path must be /function/NAME or /function/NAME.NAMESPACE, then the function's own path")
-        key = FunctionKey(f"{namespace.decode('ascii') or DEFAULT_NAMESPACE}/{function.decode('ascii')}")
+        # Some clients write @ as %40, which means the same.
+        called, at, tag = name.replace(b"%40", b"@").partition(b"@")
+        function, _, namespace = called.partition(b".")
+        if not function or b"%" in called + tag or (at and not tag):
+            raise NotFound("path must be /function/NAME[.NAMESPACE][@TAG], then the function's own path")
+        key = function_key(namespace.decode("ascii") or DEFAULT_NAMESPACE, function.decode("ascii"))
+        if tag:
+            key = tagged_key(key, tag.decode("ascii"))
         found = (key, slash + rest or b"/")
         if len(path) <= 256:
             if len(self._targets) >= 1024:

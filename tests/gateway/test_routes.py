@@ -1,0 +1,115 @@
+"""Where a function's calls go when several revisions share them or have a tag."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+
+from corral import link
+from corral.link import RevisionDrop, RevisionPut, RoutePut, Synced
+from corral.model import FunctionKey, Revision, RevisionId
+
+from .stage import Instance, Stage, play
+
+ECHO = FunctionKey("default/echo")
+
+
+def another(revision: Revision, number: int) -> Revision:
+    return msgspec.structs.replace(revision, id=RevisionId(f"{revision.key}@{number}"), number=number)
+
+
+async def beside(s: Stage, old: Revision, number: int) -> tuple[Revision, Instance]:
+    """One more revision with an instance that answers its number; nothing goes to it yet."""
+    revision = another(old, number)
+    s.engine.say(RevisionPut.of(revision))
+    return revision, await s.instance(revision, lambda call: call.answer(b"%d" % number))
+
+
+def test_calls_are_shared_exactly(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        old = s.deploy(number=1)
+        await s.instance(old, lambda call: call.answer(b"1"))
+        new, _ = await beside(s, old, 2)
+        s.engine.say(RoutePut(ECHO, [(old.id, 90), (new.id, 10)]))
+        await s.until(lambda: ECHO in s.gateway.routes._splits)
+        client = await s.client()
+        answers = []
+        for _ in range(100):
+            client.send(b"GET /function/echo HTTP/1.1\r\nHost: h\r\n\r\n")
+            answers.append((await client.response()).body)
+        assert Counter(answers) == {b"1": 90, b"2": 10}
+        assert set(answers[:11]) == {b"1", b"2"}, "spread, not ninety and then ten"
+
+    play(tmp_path, scene)
+
+
+def test_tag_leads_to_its_revision_whatever_its_share(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        old = s.deploy(number=1)
+        await s.instance(old, lambda call: call.answer(b"1"))
+        new, _ = await beside(s, old, 2)
+        s.engine.say(RoutePut(ECHO, [(old.id, 100)], {"canary": new.id}))
+        async with asyncio.timeout(5):
+            while (await s.get("/function/echo@canary")).status == 404:
+                pass
+        assert (await s.get("/function/echo@canary/path?q=1")).body == b"2"
+        assert (await s.get("/function/echo.default%40canary")).body == b"2"
+        assert (await s.get("/function/echo")).body == b"1"
+        missing = await s.get("/function/echo@nope")
+        assert (missing.status, missing.error["message"]) == (404, "function default/echo has no tag 'nope'")
+        assert (await s.get("/function/nope@canary")).error["message"] == "function default/nope does not exist"
+        assert (await s.get("/function/echo@")).status == 404
+
+    play(tmp_path, scene)
+
+
+def test_held_calls_of_a_tag_follow_it_and_those_of_a_tag_that_went_are_told(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        old = s.deploy(number=1)
+        new = another(old, 2)
+        s.engine.say(RevisionPut.of(new), RoutePut(ECHO, [(old.id, 100)], {"moves": old.id, "goes": old.id}))
+        await s.until(lambda: len(s.gateway.activator.lanes) == 2)
+        asked = [asyncio.ensure_future(s.get(f"/function/echo{tag}")) for tag in ("@moves", "@goes", "")]
+        await s.until(lambda: s.calls_in_pools() == 3)
+        s.engine.say(RoutePut(ECHO, [(old.id, 100)], {"moves": new.id}))
+        gone = await asked[1]
+        assert (gone.status, gone.error["message"]) == (404, "function default/echo has no tag 'goes'")
+        await s.instance(new, lambda call: call.answer(b"new"))
+        assert (await asked[0]).body == b"new"
+        await s.instance(old, lambda call: call.answer(b"old"))
+        assert (await asked[2]).body == b"old", "its way has not changed"
+
+    play(tmp_path, scene)
+
+
+def test_held_calls_go_by_the_new_shares_when_their_revision_has_none(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        old = s.deploy(number=1)
+        asked = [asyncio.ensure_future(s.get()) for _ in range(4)]
+        await s.until(lambda: s.calls_in_pools() == 4)
+        (second, _), (third, _) = await beside(s, old, 2), await beside(s, old, 3)
+        s.engine.say(RoutePut(ECHO, [(second.id, 50), (third.id, 50)]), RevisionDrop(old.id))
+        assert Counter([(await each).body for each in asked]) == {b"2": 2, b"3": 2}
+        await s.until(lambda: old.id not in s.gateway.activator.lanes)
+
+    play(tmp_path, scene)
+
+
+def test_engine_that_comes_back_in_the_middle_of_a_swap_changes_nothing_it_does_not_name(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        old = s.deploy(number=1)
+        await s.instance(old, lambda call: call.answer(b"1"))
+        _, trial = await beside(s, old, 2)
+        await s.engine.hear(link.Ready, 2)
+        await s.engine.stop()
+        s.engine.heard.clear()
+        await s.engine.start()
+        await s.engine.hear(link.Holding)
+        # It died before the new one was written down: it knows the old one alone.
+        s.engine.say(RevisionPut.of(old), RoutePut(ECHO, [(old.id, 100)]), Synced(), link.Retire(trial.id))
+        assert (await s.engine.hear(link.Released)).instance == trial.id
+        assert set(s.gateway.activator.lanes) == {old.id}
+        assert (await s.get()).body == b"1"
+
+    play(tmp_path, scene)
