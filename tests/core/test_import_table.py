@@ -29,7 +29,7 @@ def table_of(design: str) -> dict[str, list[str]]:
 TABLE = table_of(DESIGN.read_text())
 NO_OUTSIDERS = ("runtimes",)
 """Rooms that run with the standard library alone."""
-OUTSIDERS = ("click", "httptools", "msgspec", "rich", "starlette", "uvicorn", "uvloop")
+OUTSIDERS = ("click", "httptools", "msgspec", "rich", "starlette", "uvicorn", "uvloop", "watchfiles")
 
 
 def row_of(module: str) -> str | None:

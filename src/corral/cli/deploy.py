@@ -10,6 +10,7 @@ from corral.cli.changes import changes
 from corral.cli.client import Client, functions_path
 from corral.cli.options import json_option, url_option
 from corral.cli.output import print_json, seconds
+from corral.cli.sending import put, said, upload
 from corral.errors import Invalid, NotFound
 from corral.package.bundle import pack
 from corral.package.manifest import KEYS, Deployment, read_deployments
@@ -107,25 +108,11 @@ def _send(client: Client, deployments: list[Deployment]) -> list[dict[str, Any]]
     """All or none: several go in one request."""
     namespace = deployments[0].namespace
     packed = {path: pack(path) for path in {each.path for each in deployments}}
-    digests = {
-        path: client.manage("POST", f"/namespaces/{namespace}/packages", body=content)["package"]
-        for path, content in packed.items()
-    }
-    wanted = [{"name": each.name, "package": digests[each.path], "spec": _said(each)} for each in deployments]
-    if len(wanted) > 1:
-        answer = client.manage("POST", functions_path(namespace), {"functions": wanted})
-        return list(answer["functions"])
-    only = wanted[0]
-    return [client.manage("PUT", functions_path(namespace, str(only.pop("name"))), only)]
-
-
-def _said(deployment: Deployment) -> dict[str, Any]:
-    """The spec without what is at its default, so that the server's defaults count."""
-    import msgspec
-
-    default = msgspec.to_builtins(type(deployment.spec)())
-    spec = msgspec.to_builtins(deployment.spec)
-    return {field: value for field, value in spec.items() if value != default[field]}
+    packages = {path: upload(client, namespace, content) for path, content in packed.items()}
+    if len(deployments) == 1:
+        return [put(client, deployments[0], packages[deployments[0].path])]
+    wanted = [{"name": each.name, "package": packages[each.path], "spec": said(each)} for each in deployments]
+    return list(client.manage("POST", functions_path(namespace), {"functions": wanted})["functions"])
 
 
 def _print_deployed(client: Client, function: dict[str, Any]) -> None:

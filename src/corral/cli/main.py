@@ -12,6 +12,7 @@ from corral import __version__, errors
 
 COMMANDS = {
     "up": ("corral.cli.up:up", "Start a server on this machine."),
+    "dev": ("corral.cli.dev.main:dev", "Serve what you write, anew at each save."),
     "deploy": ("corral.cli.deploy:deploy", "Deploy a function from a file or folder."),
     "invoke": ("corral.cli.invoke:invoke", "Call a function and print its answer."),
     "list": ("corral.cli.functions:list_functions", "List the functions."),

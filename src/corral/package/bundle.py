@@ -4,6 +4,7 @@ The same contents give the same bytes on every machine: order, times, owners and
 
 import io
 import os
+import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,24 @@ from corral.errors import Invalid
 from corral.package.manifest import FILE
 
 LEFT_OUT = frozenset(
-    {".git", ".hg", ".svn", "__pycache__", ".venv", "venv", ".tox", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+    {
+        ".git",
+        ".hg",
+        ".svn",
+        "__pycache__",
+        ".venv",
+        "venv",
+        ".tox",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".pytest_cache",
+        ".idea",
+        ".vscode",
+    }
 )
 """Folders that are nobody's code."""
+NOISE = re.compile(r".*\.py[co]\Z|.*~\Z|\..*\.sw[a-z]\Z|\.#.*|#.*#\Z|4913\Z|\.DS_Store\Z")
+"""Files that interpreters, editors and desktops leave beside one's own, often for a moment only."""
 
 
 def pack(path: Path) -> bytes:
@@ -27,6 +43,11 @@ def pack(path: Path) -> bytes:
         for name, file in files:
             _add(tar, name, file)
     return out.getvalue()
+
+
+def is_left_out(inside: Path) -> bool:
+    """Whether a file at this place inside the folder is none of the package's: what happens to it changes nothing."""
+    return NOISE.match(inside.name) is not None or not LEFT_OUT.isdisjoint(inside.parts)
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
@@ -42,7 +63,7 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
         for name in names:
             file = Path(folder, name)
             inside = file.relative_to(root)
-            if name.endswith(".pyc") or str(inside) == FILE:
+            if NOISE.match(name) or str(inside) == FILE:
                 continue
             if not file.resolve().is_relative_to(home):
                 raise Invalid(f"{file} is a link to something outside {root}; must be a copy of it")
