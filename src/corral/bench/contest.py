@@ -1,14 +1,16 @@
 """What every row is given, and what rows share."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
 from corral.bench.load import Sample
 from corral.bench.manage import Function, Management, path_of
 from corral.bench.percentiles import spread
-from corral.bench.server import Server
+from corral.bench.server import Server, own_server
 from corral.bench.table import Row
 from corral.bench.wires import Door, HttpWire, request
 
@@ -31,6 +33,12 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
     def call(self, function: Function, body: bytes = b"") -> bytes:
         """The request that calls `function`."""
         return request("POST" if body else "GET", path_of(function), self.server.netloc, body)
+
+    @contextmanager
+    def beside(self, settings: Mapping[str, object] | None = None, data: Path | None = None) -> Iterator["Contest"]:
+        """The same row on another server of bench's own, which runs while the first one does; see own_server."""
+        with own_server(settings, data) as server:
+            yield msgspec.structs.replace(self, server=server, management=Management(server))
 
 
 Measure = Callable[[Contest], Row]

@@ -38,7 +38,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def command(chosen: str | None, file: Path | None, check: bool, quick: bool, url: str | None) -> int:
     """Measure Corral on this machine: cold starts, throughput, added latency, reaction, memory.
 
-    The machine must have nothing else to do. All rows take about ten minutes; --quick about one."""
+    The machine must have nothing else to do. All rows take about 25 minutes; --quick about four."""
     names = _rows_of(chosen)
     servers = _Servers(url)
     described = machine.describe(sys.argv, isolation=servers.isolation(), quick=quick)
@@ -114,6 +114,7 @@ def render(report: Report) -> str:
         f"{here.cpu}, {here.cores} cores, {here.memory_mib:,} MiB; isolation: {here.isolation}; "
         f"load before: {here.load_before:.2f}",
         here.command,
+        "the load generator is one process on the same cores",
     ]
     if here.quick:
         head.append("QUICK: fewer calls than the rows ask for; a look, not a measurement")

@@ -27,6 +27,14 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     source: str
     spec: FunctionSpec
+    requirements: str = ""
+    """The text of its requirements.txt; empty: it has none."""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Its package: path -> text."""
+        more = {"requirements.txt": self.requirements} if self.requirements else {}
+        return {"app.py": self.source, **more}
 
 
 class Management:
@@ -40,15 +48,13 @@ class Management:
         """Upload each one's code and deploy all of them, BULK at a time; back when the server says they stand."""
         for start in range(0, len(functions), BULK):
             rows = [
-                {"name": each.name, "package": self._upload(each.source), "spec": _said(each.spec)}
+                {"name": each.name, "package": self._upload(each.files), "spec": _said(each.spec)}
                 for each in functions[start : start + BULK]
             ]
             self._ask("POST", f"/corral/v1/namespaces/{NAMESPACE}/functions", to_json(rows), "application/json")
 
-    def _upload(self, source: str) -> str:
-        answer = self._ask(
-            "POST", f"/corral/v1/namespaces/{NAMESPACE}/packages", pack({"app.py": source}), "application/x-tar"
-        )
+    def _upload(self, files: Mapping[str, str]) -> str:
+        answer = self._ask("POST", f"/corral/v1/namespaces/{NAMESPACE}/packages", pack(files), "application/x-tar")
         package: str = msgspec.json.decode(answer)["package"]
         return package
 

@@ -3,8 +3,11 @@
 from corral.bench.cold import measure_cold, measure_sustained
 from corral.bench.contest import Measure
 from corral.bench.latency import measure_latency
+from corral.bench.many import measure_many
 from corral.bench.memory import measure_memory
+from corral.bench.neighbour import measure_neighbour
 from corral.bench.step import measure_step
+from corral.bench.update import measure_update
 from corral.bench.warm import measure_warm
 
 ROWS: dict[str, Measure] = {
@@ -14,4 +17,7 @@ ROWS: dict[str, Measure] = {
     "step": measure_step,
     "cold": measure_cold,
     "sustained": measure_sustained,
+    "update": measure_update,
+    "functions": measure_many,
+    "neighbour": measure_neighbour,
 }

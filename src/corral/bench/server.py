@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -44,14 +44,18 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.contextmanager
-def own_server() -> Iterator[Server]:
-    """`corral up` on a free port, with data, state and logs in a folder that goes with it."""
+def own_server(settings: Mapping[str, object] | None = None, data: Path | None = None) -> Iterator[Server]:
+    """`corral up` on a free port, with state and logs, and data where no folder is given, in a folder that goes with
+    it. `settings`: `group.field` -> value, where it is not to be the default."""
     with tempfile.TemporaryDirectory(prefix="corral-bench-") as folder:
         environment = os.environ | {"XDG_STATE_HOME": f"{folder}/state"}
         # A fresh server measures Corral as it comes: settings of the person at the keyboard are not part of it.
         environment = {name: value for name, value in environment.items() if not name.startswith("CORRAL_")}
+        for name, value in (settings or {}).items():
+            environment["CORRAL_" + name.replace(".", "_").upper()] = str(value)
         complaints = Path(folder, "stderr")
-        command = [sys.executable, "-m", "corral.cli.main", "up", "--data", f"{folder}/data", "--port", "0"]
+        kept = data or Path(folder, "data")
+        command = [sys.executable, "-m", "corral.cli.main", "up", "--data", str(kept), "--port", "0"]
         with complaints.open("wb") as stderr:
             process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr)
         try:

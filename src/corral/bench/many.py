@@ -1,0 +1,137 @@
+"""Row `functions`: what ten thousand functions cost that nobody calls, against ten."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from corral.bench.command import run
+from corral.bench.contest import Contest
+from corral.bench.functions import distinct
+from corral.bench.idle import Rest, at_rest
+from corral.bench.load import closed_loop
+from corral.bench.manage import NAMESPACE, Function
+from corral.bench.percentiles import Spread, median, spread
+from corral.bench.processes import pss_mib, tree
+from corral.bench.schedule import turns
+from corral.bench.table import Figure, Row
+from corral.model import FunctionSpec
+
+FEW, MANY, QUICK_MANY = 10, 10_000, 1_000
+BLOCKS, QUICK_BLOCKS = 5, 2
+CALLS, QUICK_CALLS = 200, 50
+"""To each of the FEW functions, one after the other, in one block."""
+REST_S, QUICK_REST_S = 10.0, 3.0
+LISTS = 5
+SETTLE_S = 1.0
+MORE_MIB, P50_RATIO, P99_RATIO, RESTART_S, LIST_MS = 100.0, 1.05, 1.20, 3.0, 300.0
+MORE_WAKEUPS = 1.0
+AT_ZERO = FunctionSpec(initial=0)
+WARM = FunctionSpec(min=1, idle_s=3600)
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What the row is about; moments in seconds, sizes in MiB."""
+
+    more_mib: float | None
+    few: Spread | None
+    """Of warm calls, in microseconds."""
+    many: Spread | None
+    few_rest: Rest
+    many_rest: Rest
+    restart_s: float
+    list_s: float
+    deploy_s: float
+
+
+def measure_many(contest: Contest) -> Row:
+    count = QUICK_MANY if contest.quick else MANY
+    title = f"{count:,} functions at zero, against {FEW}"
+    if contest.server.pid is None:
+        return Row(name="functions", title=title, notes=["not measured: needs servers of bench's own"])
+    with tempfile.TemporaryDirectory(prefix="corral-bench-") as folder:
+        seen = _watch(contest, count, Path(folder, "data"))
+    notes = [
+        f"deployed in {seen.deploy_s:.0f} s, each with a package of its own",
+        f"warm: {FEW} functions of each server in turn, one connection, {BLOCKS} blocks of each in turns; µs",
+        f"wakeups of the permanent processes: {seen.few_rest.wakeups_per_s:.1f}/s with {FEW} functions, "
+        f"{seen.many_rest.wakeups_per_s:.1f}/s with {count:,}; "
+        f"CPU {seen.few_rest.cpu_ms_per_s:.2f} and {seen.many_rest.cpu_ms_per_s:.2f} ms/s",
+        "restart: from `corral up` on the same data to the first answer of one of them, cold",
+    ]
+    return Row(name="functions", title=title, figures=_figures(seen), notes=notes)
+
+
+def _watch(contest: Contest, count: int, data: Path) -> Seen:
+    functions = distinct("many", count, AT_ZERO)
+    warm = [msgspec.structs.replace(each, spec=WARM) for each in functions[:FEW]]
+    contest.management.deploy(warm)
+    contest.management.await_instances(FEW, 10.0)
+    with contest.beside(data=data) as crowd:
+        pid = crowd.server.pid or 0
+        before = _pss_mib(pid)
+        contest.say(f"functions: deploying {count:,}")
+        began = time.monotonic()
+        crowd.management.deploy(functions)
+        deploy_s = time.monotonic() - began
+        time.sleep(SETTLE_S)  # instances of no function run; what is measured is what stays
+        after = _pss_mib(pid)
+        contest.say("functions: at rest")
+        rest_s = QUICK_REST_S if contest.quick else REST_S
+        rests = [at_rest(each.server.pid or 0, rest_s) for each in (contest, crowd)]
+        list_s = median([run(crowd.server, "list", "-n", NAMESPACE) for _ in range(LISTS)])
+        crowd.management.deploy(warm)
+        crowd.management.await_instances(FEW, 10.0)
+        few, many = _warm(contest, crowd, warm)
+    contest.say("functions: restarting")
+    began = time.monotonic()
+    with contest.beside(data=data) as again:
+        wire = again.door()()
+        closed_loop(wire, again.call(functions[-1]), 1)
+        restart_s = time.monotonic() - began
+        wire.close()
+    return Seen(
+        more_mib=after - before if before is not None and after is not None else None,
+        few=few, many=many, few_rest=rests[0], many_rest=rests[1],
+        restart_s=restart_s, list_s=list_s, deploy_s=deploy_s,
+    )  # fmt: skip
+
+
+def _pss_mib(pid: int) -> float | None:
+    """Of all processes together; None when one could not be read."""
+    sizes = [pss_mib(process.pid) for process in tree(pid)]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def _warm(few: Contest, many: Contest, functions: Sequence[Function]) -> tuple[Spread | None, Spread | None]:
+    few.say("functions: warm calls in turns")
+    contests = (few, many)
+    wires = [each.door()() for each in contests]
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for lane in (0, 1, *turns(QUICK_BLOCKS if few.quick else BLOCKS)):
+        for function in functions:
+            request = contests[lane].call(function)
+            seconds[lane].extend(closed_loop(wires[lane], request, QUICK_CALLS if few.quick else CALLS))
+    for wire in wires:
+        wire.close()
+    # The first block of each warms up.
+    first = FEW * (QUICK_CALLS if few.quick else CALLS)
+    return spread([s * 1e6 for s in seconds[0][first:]]), spread([s * 1e6 for s in seconds[1][first:]])
+
+
+def _figures(seen: Seen) -> list[Figure]:
+    both = (seen.few, seen.many) if seen.few and seen.many else None
+    more_wakeups = seen.many_rest.wakeups_per_s - seen.few_rest.wakeups_per_s
+    return [
+        Figure(name="memory more (PSS)", value=seen.more_mib, unit="MiB", most=MORE_MIB),
+        Figure(name="warm p50, many / few", value=both[1].p50 / both[0].p50 if both else None, most=P50_RATIO),
+        Figure(name="warm p99, many / few", value=both[1].p99 / both[0].p99 if both else None, most=P99_RATIO),
+        Figure(name="warm p50 with few", value=both[0].p50 if both else None, unit="µs"),
+        Figure(name="warm p99 with few", value=both[0].p99 if both else None, unit="µs"),
+        Figure(name="restart to serving", value=seen.restart_s, unit="s", most=RESTART_S),
+        Figure(name="corral list", value=seen.list_s * 1000, unit="ms", most=LIST_MS),
+        Figure(name="wakeups more at rest", value=more_wakeups, unit="/s", most=MORE_WAKEUPS),
+    ]
