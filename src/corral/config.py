@@ -48,9 +48,9 @@ class Gateway(Group, frozen=True, kw_only=True):
     """Path and query."""
     connections_max: int = 10_000
     """Open client connections; the next one is answered 503 and closed. Below the usual limit of descriptors."""
-    relay_timeout_s: float = 120.0
+    relay_timeout_s: float = 600.0
     """The engine's answer to a management request must begin within this time after the request was whole: a
-    deployment is answered only when the new revision is verified."""
+    deployment is answered only when its dependencies are installed and the new revision is verified."""
     window_bytes: int = 256 * 1024
     """Bytes in flight per call and direction before back-pressure."""
 
@@ -84,11 +84,36 @@ class Keeper(Group, frozen=True, kw_only=True):
     """What one function may write to its log; beyond it, its writes wait."""
 
 
+class Layers(Group, frozen=True, kw_only=True):
+    install: str = "auto"
+    """What a function's requirements may do here. `source`: packages may be built, which runs their authors' code with
+    this machine's network, as the function's user. `wheels`: only built ones from the index. `none`: nothing is
+    installed. `auto`: none where keeper.network_host = forbidden, wheels where the index needs a password, else
+    source."""
+    index_url: str = ""
+    """Where packages come from. Empty: what UV_DEFAULT_INDEX, PIP_INDEX_URL or pip's configuration say, else PyPI."""
+    extra_index_url: str = ""
+    """Further ones, parted by spaces, which are asked first: what they have is not looked for elsewhere."""
+    certificates: str = ""
+    """File of the authorities to trust there. Empty: SSL_CERT_FILE, else the system's."""
+    timeout_s: float = 300.0
+    """An installation may take this long."""
+    size_mib: int = 512
+    """A layer, unpacked."""
+    files_max: int = 50_000
+    """Files and folders of a layer."""
+    memory_mib: int = 2048
+    """While it is installed, its files included."""
+    cpu: float = 1.0
+    """Cores while it is installed."""
+
+
 class Settings(Group, frozen=True, kw_only=True):
     server: Server = Server()
     gateway: Gateway = Gateway()
     engine: Engine = Engine()
     keeper: Keeper = Keeper()
+    layers: Layers = Layers()
 
 
 def explain(group: type[Group], field: str) -> str:
@@ -173,6 +198,7 @@ def _impossible(settings: Mapping[str, Any]) -> list[str]:
         ("server", "auth"): ("management", "all"),
         ("keeper", "isolation"): ("auto", "namespaces", "process"),
         ("keeper", "network_host"): ("allowed", "forbidden"),
+        ("layers", "install"): ("auto", "source", "wheels", "none"),
     }
     for (group, choice), allowed in choices.items():
         value = getattr(settings.get(group), choice, allowed[0])

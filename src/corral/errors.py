@@ -88,6 +88,15 @@ class LoadFailed(CorralError):
         self.traceback = traceback
 
 
+class BuildFailed(CorralError):
+    """The function's dependencies could not be installed. `output` is the end of what the installer wrote, for its
+    owner only."""
+
+    def __init__(self, message: str, *, output: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.output = output
+
+
 class InstanceLost(CorralError):
     """The instance ended while it held the call: out of memory, a crash, or another call's timeout."""
 

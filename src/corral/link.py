@@ -287,12 +287,27 @@ class Build(Message, frozen=True):
 
     revision: Revision
     """Its `layer` says what has to be there afterwards."""
+    source: str
+    """The file of the package that names them: `requirements.txt` or `pyproject.toml`."""
 
 
 class BuildDrop(Message, frozen=True):
     """Nobody waits for it any more: end the build, leave nothing of it."""
 
     revision: RevisionId
+
+
+class LayerDrop(Message, frozen=True):
+    """No revision needs this layer any more: remove it."""
+
+    namespace: str
+    layer: str
+
+
+class LayersKept(Message, frozen=True):
+    """After a connect: namespace -> all layers that revisions need. Others that are there are removed."""
+
+    layers: dict[str, list[str]]
 
 
 class Stop(Message, frozen=True):
@@ -416,6 +431,8 @@ class Built(Message, frozen=True):
     revision: RevisionId
     error: str = ""
     """A sentence; empty: it is there."""
+    output: str = ""
+    """With an error: the last lines that the installer wrote."""
 
 
 class ZygoteUp(Message, frozen=True):
@@ -450,7 +467,21 @@ ToGateway = (
     | Block
     | Queued
 )
-ToKeeper = Hello | Start | KeepZygote | DropZygote | Measure | Build | BuildDrop | Stop | Follow | Forget | Note
+ToKeeper = (
+    Hello
+    | Start
+    | KeepZygote
+    | DropZygote
+    | Measure
+    | Build
+    | BuildDrop
+    | LayerDrop
+    | LayersKept
+    | Stop
+    | Follow
+    | Forget
+    | Note
+)
 FromKeeper = (
     Hello
     | Inventory

@@ -154,6 +154,19 @@ class Store(Protocol):
     async def delete_token(self, digest: str) -> bool: ...
 
 
+class Needed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a package needs besides itself."""
+
+    layer: str
+    """sha256, hex: the same for the same dependencies and interpreter."""
+    source: str
+    """The file of the package that names them."""
+    count: int
+    """Requirements, those left out that they bring along."""
+    is_plain: bool
+    """All are to come from the index, and none brings options of its own."""
+
+
 class Packages(Protocol):
     """The code that was uploaded, unpacked."""
 
@@ -163,6 +176,10 @@ class Packages(Protocol):
         ...
 
     def has(self, namespace: str, package: str) -> bool: ...
+    async def needed(self, namespace: str, package: str, runtime: str) -> Needed | None:
+        """None: it has no dependencies. Raises Invalid when what it says of them cannot be understood."""
+        ...
+
     def hold(self, namespace: str, package: str) -> None:
         """One more refers to it."""
         ...

@@ -26,7 +26,12 @@ def test_flag_wins_over_environment_and_environment_over_file(tmp_path: Path) ->
         ("port = 7\n", {}, {}, "{file}: port = 7 stands above every table, must stand under [server]"),
         ("colour = 7\n", {}, {}, "{file}: colour is not known"),
         ("server = 7\n", {}, {}, "{file}: server = 7, must be a table"),
-        ("[sever]\n", {}, {}, "{file}: [sever] is not known, must be one of [server], [gateway], [engine], [keeper]"),
+        (
+            "[sever]\n",
+            {},
+            {},
+            "{file}: [sever] is not known, must be one of [server], [gateway], [engine], [keeper], [layers]",
+        ),
     ],
 )
 def test_mistake_is_a_sentence(

@@ -38,6 +38,7 @@ PATHS = [
     ("PUT", "/namespaces/default/functions/hello/scaling"),
     ("GET", "/namespaces/default"),
     ("PUT", "/namespaces/default"),
+    ("GET", "/namespaces/default/functions/hello/build-log"),
 ]
 
 

@@ -11,8 +11,9 @@ from corral import errors
 from corral.parent.token import token_file
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-TIMEOUT_S = 300.0
-"""A deployment loads the code, for as long as the function's own timeout; this only ends what hangs."""
+TIMEOUT_S = 660.0
+"""A deployment installs what the function needs and loads its code; this only ends what hangs, after the server
+itself has given up."""
 
 FAULT_BY_CODE: dict[str, type[errors.CorralError]] = {
     "invalid": errors.Invalid,
@@ -123,12 +124,14 @@ def fault_of(status: int, content: bytes) -> errors.CorralError:
     try:
         error = json.loads(content)["error"]
         code, message = str(error["code"]), str(error["message"])
-        traceback = str(error.get("traceback") or "")
+        traceback, output = str(error.get("traceback") or ""), str(error.get("output") or "")
     except (ValueError, KeyError, TypeError, AttributeError):
         said = content.decode(errors="replace").strip()[:500]
         return errors.CorralError(f"status {status}, which is no answer of a Corral server: {said}")
     if code == "load_failed":
         return errors.LoadFailed(message, traceback=traceback)
+    if code == "build_failed":
+        return errors.BuildFailed(message, output=output)
     if status in (401, 403):
         message += "; set CORRAL_TOKEN, or call from the account that ran `corral up`"
     return FAULT_BY_CODE.get(code, errors.CorralError)(message)

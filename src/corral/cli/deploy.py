@@ -1,6 +1,9 @@
 """`corral deploy`: read, pack, send, say what was recognised."""
 
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,10 @@ from corral.cli.output import print_json, seconds
 from corral.cli.sending import put, said, upload
 from corral.errors import Invalid, NotFound
 from corral.package.bundle import pack
+from corral.package.layer import dependencies
 from corral.package.manifest import KEYS, Deployment, read_deployments
+
+TOLD_AFTER_S = 1.0
 
 KINDS: dict[str, Any] = {
     "memory": int, "concurrency": int, "min": int, "max": int, "initial": int, "queue": int,
@@ -52,7 +58,8 @@ def deploy(words: tuple[str, ...], namespace: str | None, url: str | None, as_js
     client = Client(url)
     _warn_of_cores(client, deployments)
     before = _specs_before(client, deployments)
-    deployed = _send(client, deployments)
+    with _told_of_installation(deployments):
+        deployed = _send(client, deployments)
     for function, deployment in zip(deployed, deployments, strict=True):
         old, new = before.get(deployment.name), function["spec"] | {"env": dict(deployment.spec.env)}
         function["changes"] = changes(old, new) if old is not None else []
@@ -62,6 +69,32 @@ def deploy(words: tuple[str, ...], namespace: str | None, url: str | None, as_js
     for function in deployed:
         _print_deployed(client, function)
     return 0
+
+
+@contextmanager
+def _told_of_installation(deployments: list[Deployment]) -> Iterator[None]:
+    """Somebody who waits at a terminal is told for what. What was installed before takes no time, and no word."""
+    count = sum(_requirements(path) for path in {each.path for each in deployments})
+    if not count or not sys.stderr.isatty():
+        yield
+        return
+    packages = "1 package" if count == 1 else f"{count} packages"
+    word = threading.Timer(TOLD_AFTER_S, lambda: click.echo(f"installing {packages} and what they need …", err=True))
+    word.daemon = True
+    word.start()
+    try:
+        yield
+    finally:
+        word.cancel()
+
+
+def _requirements(path: Path) -> int:
+    """0 also where they cannot be read: then the server says why."""
+    try:
+        found = dependencies(path) if path.is_dir() else None
+    except (Invalid, OSError):
+        return 0
+    return 0 if found is None else len(found.lines)
 
 
 def _specs_before(client: Client, deployments: list[Deployment]) -> dict[str, dict[str, Any]]:

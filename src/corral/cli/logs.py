@@ -18,13 +18,17 @@ from corral.errors import Unavailable
     "--tail", type=click.IntRange(0), default=100, show_default=True, metavar="N", help="Lines to begin with."
 )
 @click.option("--request", metavar="ID", help="Lines of this request only.")
+@click.option("--build", is_flag=True, help="What the last installation of its dependencies wrote, instead.")
 @namespace_option
 @url_option
 @json_option
 def logs(
-    name: str, follow: bool, tail: int, request: str | None, namespace: str, url: str | None, as_json: bool
+    name: str, follow: bool, tail: int, request: str | None, build: bool, namespace: str, url: str | None, as_json: bool
 ) -> None:
     """Show what the function NAME printed."""
+    if build:
+        _print_build_log(Client(url), namespace, name, as_json)
+        return
     asked: dict[str, str | int] = {"tail": tail}
     if follow:
         asked["follow"] = 1
@@ -42,6 +46,15 @@ def logs(
         # The server never ends it. Ask whether server and function are still there: their faults say it best.
         client.manage("GET", functions_path(namespace, name))
         raise Unavailable(f"the log of {namespace}/{name} broke off: a part of the server was restarted; follow again")
+
+
+def _print_build_log(client: Client, namespace: str, name: str, as_json: bool) -> None:
+    answer = client.send("GET", f"/corral/v1{functions_path(namespace, name)}/build-log")
+    body = answer.body()
+    if answer.status != 200:
+        raise fault_of(answer.status, body)
+    text = body.decode(errors="replace")
+    click.echo(json.dumps({"build_log": text}) if as_json else text.rstrip("\n"))
 
 
 def _readable(line: dict[str, object]) -> str:

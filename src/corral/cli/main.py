@@ -106,6 +106,8 @@ def main() -> None:
             click.echo(f"corral: {line}", err=True)
         if isinstance(fault, errors.LoadFailed) and fault.traceback:
             click.echo(fault.traceback.rstrip(), err=True)
+        if isinstance(fault, errors.BuildFailed) and fault.output:
+            click.echo(fault.output.rstrip(), err=True)
         sys.exit(exit_code(fault))
     except BrokenPipeError:
         # `corral logs | head`: nobody reads on. Without this the interpreter complains while it flushes stdout.

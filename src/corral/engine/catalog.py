@@ -12,9 +12,20 @@ import msgspec
 
 from corral.clock import Clock
 from corral.engine.fleet import Fleet
+from corral.engine.installation import Installation
 from corral.engine.uids import Uids
 from corral.engine.verification import Verification
-from corral.errors import PROBLEMS_MAX, Conflict, CorralError, Invalid, LoadFailed, NotFound, StoreFailed, Unavailable
+from corral.errors import (
+    PROBLEMS_MAX,
+    BuildFailed,
+    Conflict,
+    CorralError,
+    Invalid,
+    LoadFailed,
+    NotFound,
+    StoreFailed,
+    Unavailable,
+)
 from corral.model import (
     FunctionKey,
     FunctionSpec,
@@ -26,7 +37,7 @@ from corral.model import (
     function_key,
     revision_id,
 )
-from corral.ports import Packages, Store, StoredFunction, Tuning
+from corral.ports import Needed, Packages, Store, StoredFunction, Tuning
 from corral.roster import scaling_problems
 
 log = logging.getLogger("corral.engine.catalog")
@@ -61,12 +72,21 @@ class Catalog:
     """Deployed functions by key. `run` writes down what is learned later; it ends only by cancellation."""
 
     def __init__(
-        self, store: Store, fleet: Fleet, packages: Packages, uids: Uids, clock: Clock, *, forbids_host: bool = False
+        self,
+        store: Store,
+        fleet: Fleet,
+        packages: Packages,
+        uids: Uids,
+        clock: Clock,
+        *,
+        forbids_host: bool = False,
+        installs: str = "source",
     ) -> None:
-        """`forbids_host`: no function may have this machine's network."""
+        """`forbids_host`: no function may have this machine's network. `installs`: see config.Layers."""
         self._store, self._fleet, self._packages = store, fleet, packages
         self._scalings = fleet.scalings
         self._uids, self._clock, self._forbids_host = uids, clock, forbids_host
+        self._installation = Installation(fleet.layers, packages, installs)
         self._functions: dict[FunctionKey, StoredFunction] = {}
         self._uid_by_revision: dict[RevisionId, int] = {}
         self._last_number: dict[FunctionKey, int] = {}
@@ -97,6 +117,7 @@ class Catalog:
             self._functions[stored.revision.key] = stored
             self._uid_by_revision[stored.revision.id] = stored.revision.uid
             self._packages.hold(stored.revision.namespace, stored.revision.package)
+            self._fleet.layers.hold(stored.revision)
         self._uids.claim(stored.revision.uid for stored in functions)
         self._fleet.restore(stored.revision for stored in functions)
 
@@ -125,13 +146,18 @@ class Catalog:
     # -- deploying ------------------------------------------------------------------------------------------
 
     async def deploy(self, namespace: str, asked: Sequence[Asked], timeout_s: float = VERIFY_S) -> Sequence[Deployed]:
-        """All or none: the new revisions, serving and on disk. Raises Invalid with every mistake; LoadFailed when
-        code does not load; Conflict when a later deployment or a deletion overtook it."""
+        """All or none: the new revisions, serving and on disk. Raises Invalid with every mistake; BuildFailed when
+        dependencies cannot be installed; LoadFailed when code does not load; Conflict when a later deployment or a
+        deletion overtook it."""
         self._check(namespace, asked)
         with self._held(namespace, asked):
+            needs = await self._installation.needs(namespace, [(each.name, each.package, each.spec) for each in asked])
             numbers = await self._numbers([function_key(namespace, each.name) for each in asked])
-            revisions = self._revisions(namespace, asked, numbers)
+            revisions = self._revisions(namespace, asked, numbers, needs)
         try:
+            faults = await self._installation.install(revisions, needs)
+            if faults:
+                raise _together(faults, len(revisions))
             load_s = await self._verify(revisions, timeout_s)
             serving = await self._commit(revisions)
             return [Deployed(revision=each, load_s=load_s.get(each.id)) for each in serving]
@@ -186,7 +212,9 @@ class Catalog:
             self._last_number[key] = max(number, self._last_number.get(key, 0))
         return numbers
 
-    def _revisions(self, namespace: str, asked: Sequence[Asked], numbers: Sequence[int]) -> Sequence[Revision]:
+    def _revisions(
+        self, namespace: str, asked: Sequence[Asked], numbers: Sequence[int], needs: Sequence[Needed | None]
+    ) -> Sequence[Revision]:
         """Raises Conflict when there are no users left; then none was taken."""
         uids: list[int] = []
         try:
@@ -197,13 +225,14 @@ class Catalog:
                 self._uids.give_back(uid)
             raise
         revisions = []
-        for each, number, uid in zip(asked, numbers, uids, strict=True):
+        for each, number, uid, needed in zip(asked, numbers, uids, needs, strict=True):
             revision = Revision(
                 id=revision_id(function_key(namespace, each.name), number),
                 namespace=namespace,
                 name=each.name,
                 number=number,
                 package=each.package,
+                layer=None if needed is None else needed.layer,
                 uid=uid,
                 spec=each.spec,
                 style=each.spec.style,
@@ -211,6 +240,7 @@ class Catalog:
             )
             self._uid_by_revision[revision.id] = uid
             self._packages.hold(namespace, each.package)
+            self._fleet.layers.hold(revision)
             revisions.append(revision)
         return revisions
 
@@ -358,6 +388,7 @@ class Catalog:
         uid = self._uid_by_revision.pop(revision.id, None)
         if uid is not None:
             self._uids.give_back(uid)
+            self._fleet.layers.drop(revision)
             self._drop_package(revision.namespace, revision.package)
 
     def _drop_package(self, namespace: str, package: str) -> None:
@@ -415,6 +446,9 @@ def _together(faults: Sequence[tuple[Revision, CorralError]], asked: int) -> Cor
     sentences = "\n".join(f"functions.{revision.name}: {fault.message}" for revision, fault in faults)
     if any(isinstance(fault, Conflict) for _, fault in faults):
         return Conflict(sentences)
+    if all(isinstance(fault, BuildFailed) for _, fault in faults):
+        outputs = [f"{each.name}:\n{fault.output}" for each, fault in faults if isinstance(fault, BuildFailed)]
+        return BuildFailed(sentences, output="\n".join(outputs))
     if not all(isinstance(fault, LoadFailed) for _, fault in faults):
         return Unavailable(sentences)
     tracebacks = [f"{each.name}:\n{fault.traceback}" for each, fault in faults if isinstance(fault, LoadFailed)]

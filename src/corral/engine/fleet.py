@@ -11,6 +11,7 @@ from corral.clock import Clock
 from corral.engine.codes import Codes
 from corral.engine.followers import Followers
 from corral.engine.history import ExitSeen, History
+from corral.engine.layers import Layers
 from corral.engine.links import Links, Peer
 from corral.engine.node import Node
 from corral.engine.revisions import Revisions
@@ -43,6 +44,7 @@ class Fleet:
         self._revisions = Revisions(self._links)
         self._codes = Codes()
         self.followers = Followers(self._links)
+        self.layers = Layers(self._links)
         self._running = Instances()
         self.node = Node()
         self._forgotten: set[FunctionKey] = set()
@@ -249,6 +251,7 @@ class Fleet:
         self._links.keeper, self.node.inventory = peer, inventory
         self.node.kept = dict(inventory.zygotes)
         self.followers.keeper_up()
+        self.layers.keeper_up()
         for key in self._forgotten:
             peer.send(link.Forget(key))
         self._forgotten.clear()
@@ -263,6 +266,7 @@ class Fleet:
     def keeper_down(self) -> None:
         now = self._clock.monotonic()
         self._links.keeper = None
+        self.layers.keeper_down()
         self.node.keeper_down()
         self._apply(self._roster.keeper_down(now), now)
 

@@ -43,6 +43,23 @@ class Logbook:
             reader.close()
 
 
+class BuildLogs:
+    """What installers wrote, as the keeper leaves it: DATA/builds/NAMESPACE/NAME.log."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def read(self, key: FunctionKey) -> bytes | None:
+        """Of the function's last installation; None: there was none."""
+        return await asyncio.to_thread(self._read, key)
+
+    def _read(self, key: FunctionKey) -> bytes | None:
+        try:
+            return (self._folder / f"{key}.log").read_bytes()
+        except FileNotFoundError:
+            return None
+
+
 class _Reader:
     """Reads on over a rotation: the file that was current stays open until it is read to its end."""
 

@@ -26,7 +26,7 @@ from corral.engine.catalog import Catalog
 from corral.engine.exposition import exposition
 from corral.engine.fleet import Fleet
 from corral.engine.history import History
-from corral.engine.logbook import Logbook
+from corral.engine.logbook import BuildLogs, Logbook
 from corral.engine.peers import Peers
 from corral.engine.tokens import Tokens
 from corral.engine.uids import Uids
@@ -66,7 +66,15 @@ class Engine:
         self._shelf = Shelf(data / "packages", limits, clock)
         self._uids = Uids(settings.keeper.uid_base, settings.keeper.uid_count)
         forbids_host = settings.keeper.network_host == "forbidden"
-        self.catalog = Catalog(store, self.fleet, self._shelf, self._uids, clock, forbids_host=forbids_host)
+        self.catalog = Catalog(
+            store,
+            self.fleet,
+            self._shelf,
+            self._uids,
+            clock,
+            forbids_host=forbids_host,
+            installs=settings.layers.install,
+        )
         self.tokens = Tokens(store, Keyring(boot.admin_token_sha256), self.fleet, clock)
         listener = socket.socket(fileno=boot.fds["link"])
         self.peers = Peers(listener, self.fleet, own_id, settings.keeper.uid_base)
@@ -80,6 +88,7 @@ class Engine:
                 tokens=self.tokens,
                 packages=self._shelf,
                 read_log=Logbook(data / "logs").read,
+                read_build_log=BuildLogs(data / "builds").read,
                 metrics=lambda: exposition(self.catalog, self.fleet),
                 status=self._status,
                 monotonic=clock.monotonic,

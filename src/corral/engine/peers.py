@@ -129,6 +129,7 @@ class Connection:
             link.ZygoteKept: fleet.zygote_kept,
             link.ZygoteGone: fleet.zygote_gone,
             link.LogGrew: fleet.followers.grew,
+            link.Built: fleet.layers.built,
         }
 
     def _holding(self, message: link.Holding) -> None:

@@ -18,16 +18,23 @@ from pathlib import Path
 from corral import config
 from corral.clock import SystemClock
 from corral.config import Boot
+from corral.keeper.builds import Builds
+from corral.keeper.layers import SHA256
 from corral.keeper.lines import REQUEST_MAX
 from corral.keeper.logs import Logs
 from corral.keeper.stock import Stock
 from corral.link import (
+    Build,
+    BuildDrop,
+    Built,
     Exited,
     Follow,
     Forget,
     FromKeeper,
     Hello,
     Inventory,
+    LayerDrop,
+    LayersKept,
     Link,
     LogGrew,
     Measure,
@@ -55,6 +62,7 @@ from corral.model import (
 from corral.observe import logs as own_logs
 from corral.ports import Exit, Launch
 from corral.sandbox import BACKENDS, syscalls
+from corral.sandbox.building import Builder
 from corral.sandbox.memory import memory_mib
 from corral.sandbox.probe import Host, probe
 
@@ -66,6 +74,8 @@ UNSENT_MAX = 2_000
 still tells that they ended, not why."""
 NOTE_MAX = 1000
 """Characters of a line the engine asks for."""
+SOURCES = ("requirements.txt", "pyproject.toml")
+"""Files of a package that may name its dependencies."""
 NORMAL = (ExitCause.STOPPED, ExitCause.REMOVED, ExitCause.KEEPER_LOST)
 
 log = logging.getLogger("corral.keeper")
@@ -90,6 +100,8 @@ class Keeper:
         self._sandbox = BACKENDS[self._tier](boot, self)
         self._stock = Stock(self._sandbox, settings.slots, self._id, self._announce, self._clock)
         reader_gid = settings.uid_base + 1 if host.is_root else None
+        builder = Builder(boot, is_isolated=self._tier == "T1")
+        self._builds = Builds(boot, builder, self._sandbox.user_of, self._send)
         self._logs = Logs(Path(boot.data), settings, reader_gid, self._log_grew, self._clock)
 
     async def run(self) -> None:
@@ -99,6 +111,7 @@ class Keeper:
             mine = [
                 services.create_task(self._stock.run(), name="slots"),
                 services.create_task(self._logs.run(), name="logs"),
+                services.create_task(self._builds.run(), name="builds"),
                 services.create_task(self._measure(), name="usage"),
                 services.create_task(
                     keep_connected(f"{self._boot.run}/link.sock", self._make_link, self._lost), name="link"
@@ -169,11 +182,23 @@ class Keeper:
                 self._stop(instance, cause)
             case Measure(instance):
                 self._tell_usage(instance)
+            case Build():
+                self._build(message)
+            case BuildDrop(revision):
+                self._builds.drop(revision)
+            case LayerDrop(namespace, layer):
+                if _is_layer(namespace, layer):
+                    self._builds.remove(namespace, layer)
+            case LayersKept(layers):
+                # An engine that has just begun does not know the revisions whose last instances are leaving.
+                used = ((each.namespace, each.layer) for each in self._running.values())
+                self._builds.keep_only(layers, used)
             case Follow(key, on):
                 self._logs.follow(key, on)
             case Forget(key):
                 if _is_key(key):
                     self._logs.forget(key)
+                    self._builds.logs.forget(key)
             case Note():
                 self._note(message)
 
@@ -185,6 +210,18 @@ class Keeper:
     def _note(self, note: Note) -> None:
         if _is_key(note.key) and DNS_LABEL.match(note.instance) and len(note.request) <= REQUEST_MAX:
             self._logs.note(note.instance, note.key, note.text[:NOTE_MAX], note.request)
+
+    def _build(self, build: Build) -> None:
+        revision = build.revision
+        problem = self._problem_of(revision)
+        if problem is None and build.source not in SOURCES:
+            problem = f"source = {build.source[:80]!r}, must be one of {', '.join(SOURCES)}"
+        if problem is None and revision.layer is None:
+            problem = "layer is missing"
+        if problem is None:
+            self._builds.ask(build)
+        else:
+            self._send(Built(revision.id, problem))
 
     # -- instances --------------------------------------------------------------------------------------------
 
@@ -242,16 +279,19 @@ class Keeper:
 
     def _problem(self, start: Start) -> str | None:
         """Why this start cannot be meant; None: it can. Names become paths and numbers become users, as root."""
-        revision, keeper = start.revision, self._boot.settings.keeper
         if start.instance in self._running:
             return f"instance {start.instance} runs already"
         if not DNS_LABEL.match(start.instance) or len(start.instance) > 40:
             return f"instance = {start.instance[:80]!r}, must be a DNS label of at most 40 characters"
+        return self._problem_of(start.revision)
+
+    def _problem_of(self, revision: Revision) -> str | None:
+        keeper = self._boot.settings.keeper
         if not _is_key(revision.key) or revision.id != f"{revision.key}@{revision.number}":
             return f"revision = {revision.id[:200]!r}, must be namespace/name@number"
         if not revision.package.isalnum():
             return f"package = {revision.package[:80]!r}, must be a hexadecimal number"
-        if revision.layer is not None and not revision.layer.isalnum():
+        if revision.layer is not None and not SHA256.match(revision.layer):
             return f"layer = {revision.layer[:80]!r}, must be a hexadecimal number"
         first, last = keeper.uid_base + OWN_USERS, keeper.uid_base + keeper.uid_count - 1
         if self._sandbox.user_of(revision) == revision.uid and not first <= revision.uid <= last:
@@ -317,6 +357,10 @@ class Keeper:
 def _is_key(key: str) -> bool:
     namespace, separator, name = key.partition("/")
     return bool(separator and DNS_LABEL.match(namespace) and DNS_LABEL.match(name))
+
+
+def _is_layer(namespace: str, layer: str) -> bool:
+    return bool(DNS_LABEL.match(namespace) and SHA256.match(layer))
 
 
 def _remove_sockets(run: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from corral.clock import Clock
 from corral.package.archive import Limits, sync_folder, unpack
+from corral.package.layer import dependencies, layer_key
+from corral.ports import Needed
 
 AWAITED_S = 3600.0
 """An upload that nobody deploys is removed after this time."""
@@ -46,6 +48,17 @@ class Shelf:
 
     def has(self, namespace: str, package: str) -> bool:
         return SHA256.match(package) is not None and (self._folder / namespace / package).is_dir()
+
+    async def needed(self, namespace: str, package: str, runtime: str) -> Needed | None:
+        found = await asyncio.to_thread(dependencies, self._folder / namespace / package)
+        if found is None:
+            return None
+        return Needed(
+            layer=layer_key(found, runtime, package),
+            source=found.source,
+            count=len(found.lines),
+            is_plain=found.is_plain,
+        )
 
     def hold(self, namespace: str, package: str) -> None:
         self._holds[self._folder / namespace / package] += 1

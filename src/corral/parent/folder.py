@@ -15,7 +15,19 @@ SOCKET_PATH_MAX_BYTES = 107
 """sun_path less its final NUL."""
 LONGEST_SOCKET = "/i/" + "s" * 24 + ".sock"
 KNOWN = frozenset(
-    {"lock", "config.toml", "packages", "code", "logs", "uploads", "corral.db", "corral.db-wal", "corral.db-shm"}
+    {
+        "lock",
+        "config.toml",
+        "packages",
+        "layers",
+        "builds",
+        "code",
+        "logs",
+        "uploads",
+        "corral.db",
+        "corral.db-wal",
+        "corral.db-shm",
+    }
 )
 """What may lie in a folder for Corral to take it as its own before it holds a `lock`."""
 
@@ -75,19 +87,20 @@ def _lock(path: Path) -> int:
 
 def _hand_over(path: Path, owner: int) -> None:
     path.chmod(0o700)
+    for name in ("logs", "layers", "builds"):
+        with contextlib.suppress(FileExistsError):
+            (path / name).mkdir(mode=0o700)
     if os.geteuid() != 0:
         return
     os.chown(path, owner, owner)
-    # The keeper writes logs as root: the folder must not be the engine's, or a broken engine could aim those writes.
-    logs = path / "logs"
-    with contextlib.suppress(FileExistsError):
-        logs.mkdir(mode=0o700)
-    descriptor = os.open(logs, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        os.fchown(descriptor, 0, owner)
-        os.fchmod(descriptor, 0o750)
-    finally:
-        os.close(descriptor)
+    # The keeper writes there as root: the folders must not be the engine's, or a broken one could aim those writes.
+    for name in ("logs", "layers", "builds"):
+        descriptor = os.open(path / name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            os.fchown(descriptor, 0, owner)
+            os.fchmod(descriptor, 0o750)
+        finally:
+            os.close(descriptor)
 
 
 def make_run(name: str, environment: Mapping[str, str], door: int) -> Path:

@@ -22,6 +22,7 @@ from corral.observe import logs
 from corral.parent import folder, sockets, token
 from corral.parent.child import Child, Command, become_subreaper, sweep
 from corral.parent.greeting import Greeting
+from corral.parent.index import PROXIES, with_index, without_secrets
 from corral.parent.users import check_users
 from corral.parent.view import View, check_readable, enclosed
 
@@ -66,18 +67,20 @@ class Server:
             "engine": {"link": self._link.fileno(), "api": self._api.fileno()},
             "gateway": {"public": self._public.fileno()},
         }[name]
+        # Only the keeper asks the index, and its address may hold a password.
+        settings = self.settings if name == "keeper" else without_secrets(self.settings)
         command = Command(
             # -P: a file called json.py in the folder `up` was typed in must not become ours.
             argv=[sys.executable, "-P", "-m", f"corral.{name}.main"],
-            environment=self._child_environment(self._boot(inherited)),
+            environment=self._child_environment(name, self._boot(settings, inherited)),
             fds=list(inherited.values()),
         )
         view = self._view(name)
         return (lambda: command) if view is None else (lambda: enclosed(command, view))
 
-    def _boot(self, fds: dict[str, int]) -> Boot:
+    def _boot(self, settings: Settings, fds: dict[str, int]) -> Boot:
         return Boot(
-            settings=self.settings,
+            settings=settings,
             data=str(self.data),
             run=str(self.run),
             name=config.data_name(self.data),
@@ -96,8 +99,10 @@ class Server:
             return View(user=self._user(ENGINE), folder=self.data, mode="rw", staging=staging)
         return View(user=self._user(GATEWAY), folder=self.run, mode="ro", staging=staging)
 
-    def _child_environment(self, boot: Boot) -> dict[str, str]:
-        passed = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TERM", "NO_COLOR", "SSL_CERT_FILE")
+    def _child_environment(self, name: str, boot: Boot) -> dict[str, str]:
+        passed = ["PATH", "LANG", "LC_ALL", "TZ", "HOME", "TERM", "NO_COLOR", "SSL_CERT_FILE"]
+        if name == "keeper":
+            passed += PROXIES
         environment = {name: self._environment[name] for name in passed if name in self._environment}
         environment |= {"CORRAL_BOOT": msgspec.json.encode(boot).decode(), "PYTHONUNBUFFERED": "1"}
         return environment | _code_path()
@@ -123,7 +128,7 @@ def up(data: Path, flags: Mapping[str, object], environment: Mapping[str, str]) 
     """Serve until SIGINT or SIGTERM; the exit status. Raises BadConfiguration or DataFolderBusy before any process
     was started."""
     data = Path(os.path.abspath(data))
-    settings = config.load(data, environment, flags)
+    settings = with_index(config.load(data, environment, flags), environment)
     sockets.check_exposure(settings.server)
     if settings.keeper.isolation == "namespaces" and os.geteuid() != 0:
         raise BadConfiguration("keeper.isolation = namespaces needs root; must be auto or process without it")

@@ -7,9 +7,15 @@ FD is read to its end: one JSON object, the plan. Keys, all but `argv` optional:
 root        an empty folder; a small tmpfs is mounted on it, filled and pivoted into. null: stay in the present root
 binds       [[source, target, "ro" | "rw"], …] in order, with the mounts below them; always nosuid and nodev
 files       {path: text}; symlinks {path: target}; devices ["null", …] of /dev
+mounts      {path: FD}: detached mounts, attached to empty folders made for them
 tmpfs       {path: options}, writable; `/tmp`, `/function` and `/layer` exist as empty folders anyway
 proc        "bind": the present /proc; "new": one for the present pid namespace; null: an empty folder
 hostname    its own uts namespace with this name
+groups      [FD, …]: files of groups, joined first of all by writing "0" to each
+report      FD: stay behind as the program's parent, and write its wait status there, in decimal, when it ended
+alone       with `report`: pid and ipc namespaces of its own, so that nothing it started outlives it
+limits      {"nofile": n, …}: resource limits, by the names of RLIMIT_*
+filter      forbid the system calls that no function may make
 uid, gid    numeric, set together with no further groups
 drop        no capabilities, no bounding set, no_new_privs
 keep_caps   without `drop`: the capabilities (numbers) the bounding set keeps; null keeps all
@@ -21,6 +27,7 @@ A fault is one sentence on standard error and exit status 90. Standard library o
 
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -33,12 +40,22 @@ DRESS_FAILED = 90
 def main() -> NoReturn:
     plan = read_plan(int(sys.argv[1]))
     try:
+        for fd in plan.get("groups", []):
+            os.write(fd, b"0")
+        if plan.get("report") is not None:
+            _stay_behind(plan)
+        # Found while our own modules can be seen.
+        forbidden = _find_filter() if plan.get("filter") else None
         if plan.get("hostname"):
             _name_host(plan["hostname"])
         if plan.get("root"):
             make_root(plan)
+        for name, value in plan.get("limits", {}).items():
+            resource.setrlimit(getattr(resource, "RLIMIT_" + name.upper()), (value, value))
         give_up_rights(plan)
         _tie_to_parent(plan)
+        if forbidden is not None:
+            forbidden.install()
         kernel.close_from(3, cloexec=True)
         for fd in plan.get("keep_fds", []):
             os.set_inheritable(fd, True)
@@ -52,6 +69,31 @@ def read_plan(fd: int) -> Dict[str, Any]:
     with os.fdopen(fd, "rb") as file:
         plan: Dict[str, Any] = json.loads(file.read())
     return plan
+
+
+def _stay_behind(plan: Dict[str, Any]) -> None:
+    """Returns in a child. Its parent, which runs nothing of others, waits for its end: whoever started us need not be
+    the one that collects us."""
+    report = plan["report"]
+    if plan.get("alone"):
+        kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC)
+    pid = os.fork()
+    if pid == 0:
+        os.close(report)
+        plan["parent_pid"] = os.getppid()  # 0 in a pid namespace of its own
+        return
+    os.dup2(report, 3)
+    kernel.close_from(4)
+    _tie_to_parent(plan)
+    _, status = os.waitpid(pid, 0)
+    os.write(3, b"%d" % status)
+    os._exit(0)
+
+
+def _find_filter() -> Any:
+    from .python import seccomp
+
+    return seccomp.find_filter()
 
 
 def _name_host(name: str) -> None:
@@ -89,6 +131,9 @@ def _fill(root: str, plan: Dict[str, Any]) -> None:
     for name in plan.get("devices", []):
         # Not nodev: it is the device that is wanted.
         _bind("/dev/" + name, root + "/dev/" + name, kernel.MS_NOSUID | kernel.MS_NOEXEC)
+    for path, fd in plan.get("mounts", {}).items():
+        os.makedirs(root + path)
+        kernel.move_mount(fd, root + path)
     for path, options in plan.get("tmpfs", {}).items():
         os.makedirs(root + path, exist_ok=True)
         kernel.mount("corral", root + path, "tmpfs", _HARMLESS, options)

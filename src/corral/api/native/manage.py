@@ -24,7 +24,7 @@ from corral.engine.catalog import VERIFY_S, Asked, Catalog
 from corral.engine.fleet import Fleet
 from corral.engine.tokens import Tokens
 from corral.errors import BadRequest, BodyTooLarge, CorralError, Forbidden, Invalid, NotFound, StoreFailed
-from corral.model import FunctionKey, check_name
+from corral.model import FunctionKey, check_name, function_key
 from corral.ports import Holder, Packages
 
 log = logging.getLogger("corral.api.native.manage")
@@ -51,6 +51,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     packages: Packages
     read_log: ReadLog
+    read_build_log: Callable[[FunctionKey], Awaitable[bytes | None]]
     metrics: Callable[[], Awaitable[bytes]]
     status: Callable[[], Mapping[str, Any]]
     """What only the process itself knows: versions, pids, uptime."""
@@ -193,6 +194,17 @@ class _Api:
         lines = self._lines(revision.key, int(tail), query.get("request"), follow)
         return StreamingResponse(lines, media_type="application/jsonl")
 
+    async def build_log(self, request: Request) -> Response:
+        """Also of a function that never came to be: its installation failed."""
+        namespace, name = self._namespace(request), check_name("name", str(request.path_params["name"]))
+        found = await self._parts.read_build_log(function_key(namespace, name))
+        if found is None:
+            raise NotFound(
+                f"nothing was installed for {name!r} in namespace {namespace!r}: it has no dependencies, or they were "
+                "there already"
+            )
+        return Response(found, media_type="text/plain; charset=utf-8")
+
     async def _lines(self, key: FunctionKey, tail: int, request: str | None, follow: bool) -> AsyncIterator[bytes]:
         async with contextlib.AsyncExitStack() as stack:
             grown = stack.enter_context(self._fleet.followers.follow(key)) if follow else None
@@ -247,6 +259,7 @@ URLS: tuple[tuple[str, str, Handler], ...] = (
     ("PUT", f"{FUNCTIONS}/{{name}}/scaling", _Api.set_scaling),
     ("GET", "/corral/v1/namespaces/{namespace}", _Api.describe_namespace),
     ("PUT", "/corral/v1/namespaces/{namespace}", _Api.set_namespace),
+    ("GET", f"{FUNCTIONS}/{{name}}/build-log", _Api.build_log),
 )
 
 

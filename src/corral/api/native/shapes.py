@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from corral import errors
-from corral.errors import PROBLEMS_MAX, BadRequest, CorralError, Invalid, LoadFailed
+from corral.errors import PROBLEMS_MAX, BadRequest, BuildFailed, CorralError, Invalid, LoadFailed
 from corral.model import DEFAULT_NAMESPACE, FunctionSpec, Revision, ScalingValue
 from corral.ports import Tuning
 
@@ -23,6 +23,7 @@ FAULTS: dict[type[CorralError], tuple[int, str]] = {
     errors.QueueFull: (429, "queue_full"),
     errors.FunctionFailed: (500, "function_failed"),
     errors.LoadFailed: (502, "load_failed"),
+    errors.BuildFailed: (502, "build_failed"),
     errors.InstanceLost: (502, "instance_lost"),
     errors.BadResponse: (502, "bad_response"),
     errors.StartTimeout: (503, "start_timeout"),
@@ -33,8 +34,12 @@ FAULTS: dict[type[CorralError], tuple[int, str]] = {
 }
 """Fault -> (status, code). The code is for scripts and never changes; the sentence is for people and may."""
 
-DEPLOY_FAULTS = FAULTS | {errors.LoadFailed: (422, "load_failed")}
-"""For the one who deploys, code that does not load is a mistake in what was sent."""
+DEPLOY_FAULTS: dict[type[CorralError], tuple[int, str]] = {
+    **FAULTS,
+    errors.LoadFailed: (422, "load_failed"),
+    errors.BuildFailed: (422, "build_failed"),
+}
+"""For the one who deploys, code that does not load or needs what cannot be installed is a mistake in what was sent."""
 
 FUNCTIONS_MAX = 5_000
 """In one deployment request."""
@@ -60,6 +65,8 @@ def error_body(fault: CorralError, code: str, request_id: str, *, for_owner: boo
         error["problems"] = fault.problems
     if for_owner and isinstance(fault, LoadFailed) and fault.traceback:
         error["traceback"] = fault.traceback
+    if for_owner and isinstance(fault, BuildFailed) and fault.output:
+        error["output"] = fault.output
     return msgspec.json.encode({"error": error, "request_id": request_id})
 
 
@@ -204,6 +211,7 @@ def function_view(revision: Revision, instances: int, secrets: bool = False) -> 
         "revision": revision.id,
         "number": revision.number,
         "package": revision.package,
+        "layer": revision.layer,
         "path": f"/function/{called}",
         "spec": spec,
         "style": revision.style,

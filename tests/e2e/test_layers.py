@@ -1,0 +1,82 @@
+"""Dependencies, by the command line: installed once, seen by instances, removed when nobody needs them."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from .server import Server, wait_for
+
+HANDLER = "import dep\n\ndef main(args):\n    return {'version': dep.VERSION, 'file': dep.__file__}\n"
+
+
+def wheel(folder: Path, name: str = "dep", version: str = "1.0", code: str | None = None) -> str:
+    """A package of one module, built by hand; its file's name."""
+    about = f"{name}-{version}.dist-info"
+    files = {
+        f"{name}.py": f"VERSION = {version!r}\n" if code is None else code,
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{about}/RECORD"] = "".join(f"{each},,\n" for each in [*files, f"{about}/RECORD"])
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+    file = f"{name}-{version}-py3-none-any.whl"
+    (folder / file).write_bytes(packed.getvalue())
+    return file
+
+
+def function(folder: Path, requirements: str, handler: str = HANDLER) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "handler.py").write_text(handler)
+    (folder / "requirements.txt").write_text(requirements)
+    return folder
+
+
+def layers(server: Server) -> list[str]:
+    return sorted(path.name for path in server.data.glob("layers/*/*"))
+
+
+def test_a_requirement_is_installed_once_and_imported(server: Server, tmp_path: Path) -> None:
+    code = function(tmp_path / "one", "")
+    (code / "requirements.txt").write_text(f"./{wheel(code)}  # in the package\n")
+    server.ok("deploy", "one", str(code))
+    assert server.call("one").json() == {"version": "1.0", "file": "/layer/dep.py"}
+    [layer] = layers(server)
+    assert server.described("one")["layer"] == layer
+    log = server.ok("logs", "one", "--build")
+    assert "+ dep==1.0" in log and log.endswith("installed\n")
+    # The code changes, its dependencies do not: a local wheel makes the package a part of the key, names do not.
+    server.ok("delete", "one")
+    wait_for("the layer's end", lambda: not layers(server))
+    assert server.cli("logs", "one", "--build").returncode == 3
+
+
+def test_what_cannot_be_installed_is_a_sentence_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    code = function(tmp_path / "none", "./missing-1.0-py3-none-any.whl\n")
+    failed = server.cli("deploy", "none", str(code))
+    said = failed.stderr.decode()
+    assert failed.returncode == 1
+    assert said.startswith("corral: the dependencies of requirements.txt could not be installed: ")
+    assert "missing-1.0-py3-none-any.whl" in said.splitlines()[0]
+    assert not layers(server)
+    assert server.call("none").status == 404
+    assert "missing" in server.ok("logs", "none", "--build")
+
+
+def test_a_package_of_the_index_is_there_for_a_redeploy_at_once(server: Server, tmp_path: Path) -> None:
+    code = function(tmp_path / "index", "iniconfig\n", "import iniconfig\ndef main(args): return {'n': 1}\n")
+    first = server.cli("deploy", "index", str(code))
+    if b"error sending request" in first.stderr or b"dns error" in first.stderr:
+        pytest.skip("no package index can be reached")
+    assert first.returncode == 0, first.stderr
+    before = layers(server)
+    (code / "handler.py").write_text("import iniconfig\ndef main(args): return {'n': 2}\n")
+    server.ok("deploy", "index", str(code))
+    assert server.call("index").json() == {"n": 2}
+    assert layers(server) == before
+    assert json.loads(server.ok("describe", "index", "--json"))["number"] == 2
