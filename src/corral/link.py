@@ -121,6 +121,26 @@ class CallLost(Message, frozen=True):
     """The sentence the caller was told."""
 
 
+class CallEnded(Message, frozen=True):
+    """A call of a function that somebody watches is over."""
+
+    key: FunctionKey
+    request: str
+    method: str
+    path: str
+    """With its query, as the function saw it."""
+    status: int
+    """499: the client left before there was one. 500 also when the function raised after it had begun to answer."""
+    took_s: float
+    """From its head to its answer's last byte."""
+    is_cold: bool = False
+    """Its instance was started for it."""
+    is_whole: bool = True
+    """False: the answer broke off."""
+    left_out: int = 0
+    """So many calls before it were not told: there were too many."""
+
+
 # -- engine -> gateway --------------------------------------------------------------------------------------
 
 
@@ -188,6 +208,13 @@ class TokenPut(Message, frozen=True):
     digest: str
     namespaces: list[str]
     invoke: bool
+
+
+class Watch(Message, frozen=True):
+    """Whether somebody watches this function's calls live: CallEnded is sent while so."""
+
+    key: FunctionKey
+    on: bool
 
 
 class Synced(Message, frozen=True):
@@ -451,7 +478,7 @@ class LogGrew(Message, frozen=True):
     key: FunctionKey
 
 
-FromGateway = Hello | Holding | Want | Observed | Ready | Failed | Released | Overrun | Dropped | CallLost
+FromGateway = Hello | Holding | Want | Observed | Ready | Failed | Released | Overrun | Dropped | CallLost | CallEnded
 ToGateway = (
     Hello
     | RevisionPut
@@ -459,6 +486,7 @@ ToGateway = (
     | RoutePut
     | RouteDrop
     | TokenPut
+    | Watch
     | Synced
     | Assign
     | Release

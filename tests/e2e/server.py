@@ -52,6 +52,10 @@ class Follower:
         self._out = process.stdout
         self._rest = b""
 
+    def has_line(self) -> bool:
+        """Whether there is one to read by now."""
+        return b"\n" in self._rest or bool(select.select([self._out], [], [], 0.0)[0])
+
     def line(self) -> str:
         """The next line, as soon as it is whole."""
         while b"\n" not in self._rest:
@@ -119,10 +123,10 @@ class Server:
         return done.stdout.decode()
 
     @contextlib.contextmanager
-    def following(self, name: str) -> Iterator["Follower"]:
+    def following(self, name: str, *flags: str) -> Iterator["Follower"]:
         """`corral logs -f NAME`, ended afterwards."""
         environment = {**self.environment, "CORRAL_URL": self.url}
-        process = subprocess.Popen([*CORRAL, "logs", "-f", name], env=environment, stdout=subprocess.PIPE)
+        process = subprocess.Popen([*CORRAL, "logs", "-f", name, *flags], env=environment, stdout=subprocess.PIPE)
         try:
             yield Follower(process)
         finally:

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -80,6 +81,16 @@ def test_followed_log_shows_lines_as_they_are_printed(shared: Server) -> None:
         shared.call("talks", {"n": 2})
         seen.append(follower.line())
     assert [line.rpartition(" said ")[2] for line in seen] == ["1", "2"]
+
+
+def test_calls_are_shown_among_the_lines_of_a_followed_log(shared: Server) -> None:
+    shared.deploy("watched", "def handler(event): return 'ok'\n")
+    with shared.following("watched", "--calls") as follower:
+        # The log is followed as soon as the first call is shown.
+        wait_for("a call", lambda: shared.call("watched") and follower.has_line())
+        assert re.search(r" GET / 200 in \d+\.\d ms$", follower.line())
+    alone = shared.cli("logs", "watched", "--calls")
+    assert (alone.returncode, b"must be with it" in alone.stderr) == (2, True)
 
 
 def test_followed_log_says_that_the_server_stopped(server: Server) -> None:

@@ -97,7 +97,10 @@ def test_save_is_served_and_a_broken_one_leaves_the_last_good_one(tmp_path: Path
         loaded = dev.event("loaded")
         assert (loaded["function"], loaded["revision"], loaded["is_first"]) == ("hello", 1, True)
         assert call(loaded["url"]) == b"hello"
-        assert dev.event("logged")["line"] == "greeting"
+        called = dev.event("called")
+        assert (called["method"], called["path"], called["status"]) == ("GET", "/", 200)
+        logged = dev.event("logged")
+        assert (logged["line"], logged["request"]) == ("greeting", called["request"])
 
         file.write_text(HELLO.replace("hello", "good day"))
         again = dev.event("loaded")

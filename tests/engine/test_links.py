@@ -293,6 +293,35 @@ def test_logs_are_read_filtered_and_followed_over_a_rotation(tmp_path: Path) -> 
     play(tmp_path, scene)
 
 
+def test_calls_are_told_to_those_who_watch_them_and_asked_for_only_then(tmp_path: Path) -> None:
+    key = FunctionKey("default/hello")
+
+    def ended(request: str) -> link.CallEnded:
+        return link.CallEnded(key, request, "GET", "/?a=1", 200, 0.0015)
+
+    async def scene(w: World) -> None:
+        await deployed(w)
+        path = "/corral/v1/namespaces/default/functions/hello/logs?tail=0&follow=1&calls=1"
+        reader, writer = await asyncio.open_unix_connection(str(w.api))
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer admin-token\r\n\r\n".encode())
+        async with asyncio.timeout(5):
+            assert await w.gateway.got(link.Watch) == link.Watch(key, True)
+            w.gateway.send(ended("r1"))
+            line = json.loads((await reader.readuntil(b"}}\n")).splitlines()[-1])
+            assert (line["request"], line["call"]["path"], line["call"]["took_ms"]) == ("r1", "/?a=1", 1.5)
+            # A new gateway knows of nobody.
+            successor = Gateway("g2")
+            await successor.connect(w.link)
+            assert await successor.got(link.Watch) == link.Watch(key, True)
+            successor.send(ended("r2"))
+            await reader.readuntil(b'"r2"')
+            writer.close()
+            await writer.wait_closed()
+            assert await successor.got(link.Watch, 2) == link.Watch(key, False)
+
+    play(tmp_path, scene)
+
+
 def test_gateway_learns_nothing_of_a_functions_environment() -> None:
     spec = FunctionSpec(env={"PASSWORD": "hunter2"})
     revision = Revision(

@@ -43,7 +43,7 @@ class Fleet:
         self._links = Links()
         self._revisions = Revisions(self._links)
         self._codes = Codes()
-        self.followers = Followers(self._links)
+        self.followers = Followers(self._links, clock)
         self.layers = Layers(self._links)
         self._running = Instances()
         self.node = Node()
@@ -169,6 +169,7 @@ class Fleet:
             peer.send(message)
         for token in self.tokens():
             peer.send(link.TokenPut(token.digest, list(token.namespaces), token.invoke))
+        self.followers.gateway_up(peer)
         peer.send(link.Synced())
         held = {
             revision: [instance for instance in instances if instance not in self._unheard]

@@ -114,6 +114,7 @@ class Connection:
             link.Overrun: fleet.overrun,
             link.Dropped: fleet.dropped,
             link.CallLost: fleet.call_lost,
+            link.CallEnded: fleet.followers.ended,
         }
 
     def _of_keeper(self) -> Mapping[type[Message], Callable[..., None]]:

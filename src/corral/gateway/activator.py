@@ -13,6 +13,7 @@ from corral.gateway.http import ResponseHeads
 from corral.gateway.instance import Instance
 from corral.gateway.lane import Lane
 from corral.gateway.stats import Stats
+from corral.gateway.watched import Watched
 from corral.link import (
     Assign,
     Block,
@@ -41,6 +42,7 @@ class Activator:
         self.window = window
         self.lanes: dict[RevisionId, Lane] = {}
         self.instances: dict[InstanceId, Instance] = {}
+        self.watched = Watched(tell)
         self._tell = tell
         self._stats = stats
         self._calls = 0

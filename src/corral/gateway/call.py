@@ -157,7 +157,7 @@ class Call:
         if answer is None:
             return
         if self.began:
-            self.lane.stats.cut()
+            self.lane.cut(self)
             answer.cut()
             return
         reply = self.explain(fault, self.request_id)

@@ -49,6 +49,7 @@ class EngineLink:
             link.Gone: activator.gone,
             link.Block: activator.block,
             link.Queued: activator.queued,
+            link.Watch: activator.watched.watch,
         }
 
     async def synced(self, timeout_s: float) -> None:
@@ -77,6 +78,7 @@ class EngineLink:
         assert self._routes is not None and self._activator is not None
         self._link = opened
         self._routes.opened()
+        self._activator.watched.opened()
         for message in self._activator.sync():
             self.tell(message)
         self._activator.wants()

@@ -122,6 +122,7 @@ class Lane:
     def abandon(self, call: Call) -> None:
         """The client left. A call that an instance has stays here until the instance is through with it."""
         self.stats.left()
+        self._tell_watchers(call, call.status, is_whole=False)
         self._carry_out(self.pool.cancel(call.id, monotonic()))
         if call.number:
             call.cancel()
@@ -131,6 +132,17 @@ class Lane:
     def count(self, call: Call, status: int, now: float = 0.0) -> None:
         """The client was told `status`."""
         self.stats.told(status, (now or monotonic()) - call.arrived)
+        self._tell_watchers(call, status)
+
+    def cut(self, call: Call) -> None:
+        """The answer had begun and broke off."""
+        self.stats.cut()
+        self._tell_watchers(call, call.status, is_whole=False)
+
+    def _tell_watchers(self, call: Call, status: int, is_whole: bool = True) -> None:
+        watched = self.activator.watched
+        if self.key in watched.keys:
+            watched.ended(call, status, is_whole)
 
     def expire(self, now: float) -> float | None:
         """End the calls whose deadline passed; the next deadline, or None without calls."""

@@ -190,8 +190,11 @@ class _Api:
         revision = self._catalog.get(self._namespace(request), request.path_params["name"])
         query = request.query_params
         tail = _number(query.get("tail"), "tail", 100, 0, TAIL_MAX)
-        follow = _is_asked(request, "follow")
-        lines = self._lines(revision.key, int(tail), query.get("request"), follow)
+        of_request = query.get("request")
+        if _is_asked(request, "follow"):
+            lines = self._followed(revision.key, int(tail), of_request, _is_asked(request, "calls"))
+        else:
+            lines = self._parts.read_log(revision.key, int(tail), of_request, None)
         return StreamingResponse(lines, media_type="application/jsonl")
 
     async def build_log(self, request: Request) -> Response:
@@ -205,12 +208,10 @@ class _Api:
             )
         return Response(found, media_type="text/plain; charset=utf-8")
 
-    async def _lines(self, key: FunctionKey, tail: int, request: str | None, follow: bool) -> AsyncIterator[bytes]:
-        async with contextlib.AsyncExitStack() as stack:
-            grown = stack.enter_context(self._fleet.followers.follow(key)) if follow else None
-            lines = self._parts.read_log(key, tail, request, grown)
-            async for some in lines:
-                yield some
+    async def _followed(self, key: FunctionKey, tail: int, request: str | None, calls: bool) -> AsyncIterator[bytes]:
+        with self._fleet.followers.follow(key, request, calls) as follower:
+            async for lines in self._parts.read_log(key, tail, request, follower.grown):
+                yield lines + follower.calls()
 
     # -- the engine -----------------------------------------------------------------------------------------
 

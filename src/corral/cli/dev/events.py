@@ -58,7 +58,7 @@ class Logged(Event, frozen=True, kw_only=True):
 
 
 class Called(Event, frozen=True, kw_only=True):
-    """A call was answered."""
+    """A call is over."""
 
     function: str
     request: str
@@ -68,3 +68,7 @@ class Called(Event, frozen=True, kw_only=True):
     status: int
     took_ms: float
     is_cold: bool = False
+    is_whole: bool = True
+    """False: the answer broke off, or the client left (status 499)."""
+    left_out: int = 0
+    """So many calls before it are not told: there were too many."""

@@ -1,12 +1,13 @@
 """The functions' output and calls, live: a thread for each function, which ends with the process."""
 
+import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from corral.cli.client import Client, functions_path
+from corral.cli.client import Answer, Client, fault_of, functions_path
 from corral.cli.dev.events import Called, Event, Logged
 from corral.cli.dev.reload import Served
 from corral.cli.dev.traces import localised
@@ -20,9 +21,12 @@ TOLD = "corral: "
 
 
 def follow(client: Client, function: Served, tell: Callable[[Event], None], tail: int) -> None:
-    """Begin with the last `tail` lines."""
+    """Begin with the last `tail` lines. What happens after this has returned is told."""
     follower = _Follower(client, function, tell)
-    threading.Thread(target=follower.run, args=(tail,), daemon=True, name=f"follow {function.called}").start()
+    begun = None
+    with contextlib.suppress(CorralError):  # then the thread tries again
+        begun = follower.begin(tail)
+    threading.Thread(target=follower.run, args=(begun,), daemon=True, name=f"follow {function.called}").start()
 
 
 class _Follower:
@@ -31,24 +35,22 @@ class _Follower:
         self._failed = ""
         """The instance that tells why it could not load."""
 
-    def run(self, tail: int) -> None:
-        while True:
-            try:
-                for line in self._lines(tail):
-                    self._take(line)
-            except CorralError:
-                pass  # it is restarted, or ends: the main thread says which
-            time.sleep(AGAIN_S)
-            tail = 0
-
-    def _lines(self, tail: int) -> Iterator[dict[str, Any]]:
-        path = functions_path(self._function.namespace, self._function.name)
-        answer = self._client.send("GET", f"/corral/v1{path}/logs?follow=1&calls=1&tail={tail}", timeout_s=FOR_DAYS_S)
+    def begin(self, tail: int) -> Answer:
+        """Raises CorralError when the server or the function is away."""
+        path = f"/corral/v1{functions_path(self._function.namespace, self._function.name)}/logs"
+        answer = self._client.send("GET", f"{path}?follow=1&calls=1&tail={tail}", timeout_s=FOR_DAYS_S)
         if answer.status != 200:
-            answer.body()
-            return
-        for raw in answer.lines():
-            yield json.loads(raw)
+            raise fault_of(answer.status, answer.body())
+        return answer
+
+    def run(self, begun: Answer | None) -> None:
+        """For ever: a part of the server that is restarted comes back, a function that was removed may."""
+        while True:
+            with contextlib.suppress(CorralError):
+                answer, begun = begun or self.begin(0), None
+                for line in answer.lines():
+                    self._take(json.loads(line))
+            time.sleep(AGAIN_S)
 
     def _take(self, line: dict[str, Any]) -> None:
         at, request = float(line["t"]), str(line.get("request") or "")

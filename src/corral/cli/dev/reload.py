@@ -40,6 +40,8 @@ class Reloader:
         self._digests: dict[str, str] = {}
         """Function -> what was last tried, with success or without."""
         self._serving: dict[str, Served] = {}
+        self._told: set[str] = set()
+        """Functions of which `loaded` was told."""
         self._fault = ""
         """Why the files could not be read the last time; empty: they could."""
 
@@ -83,7 +85,8 @@ class Reloader:
         revision = int(function["number"])
         now = Served(name, deployment.namespace, deployment.name, deployment.path, revision)
         self._serving[name] = now
-        if before is None:
+        if name not in self._told:
+            self._told.add(name)
             self._loaded(now)
         return Loaded(
             at=time.time(),

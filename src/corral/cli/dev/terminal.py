@@ -74,9 +74,13 @@ class Terminal:
 
 def _call(event: Called) -> str:
     colour = "red" if event.status >= 500 else "yellow" if event.status >= 400 else "green"
-    cold = ", cold start" if event.is_cold else ""
     status = click.style(str(event.status), fg=colour)
-    return f"{_short(event.request)} {event.method} {event.path} {status} in {event.took_ms:.1f} ms{cold}"
+    said = f"{_short(event.request)} {event.method} {event.path} {status} in {event.took_ms:.1f} ms"
+    if event.is_cold:
+        said += ", cold start"
+    if not event.is_whole:
+        said += ", the client left" if event.status == 499 else ", broke off"
+    return said + (f" ({event.left_out} calls before it are not shown)" if event.left_out else "")
 
 
 def _short(request: str) -> str:
