@@ -29,6 +29,15 @@ ECHO_ASYNC = """async def main(args):
     return args
 """
 
+VERSIONED = """VERSION = {version}
+
+
+def main(args):
+    return {{"version": VERSION}}
+"""
+PANDAS_IMPORTS = "import numpy\nimport pandas\n\n"
+PANDAS_REQUIREMENTS = "numpy\npandas\n"
+
 
 def distinct(prefix: str, count: int, spec: FunctionSpec) -> Sequence[Function]:
     """`count` functions, each with code, package and user of its own, answering with their name."""

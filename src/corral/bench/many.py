@@ -55,7 +55,7 @@ def measure_many(contest: Contest) -> Row:
         seen = _watch(contest, count, Path(folder, "data"))
     notes = [
         f"deployed in {seen.deploy_s:.0f} s, each with a package of its own",
-        f"warm: {FEW} functions of each server in turn, one connection, {BLOCKS} blocks of each in turns; µs",
+        f"warm: {FEW} functions of each server in turn, one connection, blocks in turns",
         f"wakeups of the permanent processes: {seen.few_rest.wakeups_per_s:.1f}/s with {FEW} functions, "
         f"{seen.many_rest.wakeups_per_s:.1f}/s with {count:,}; "
         f"CPU {seen.few_rest.cpu_ms_per_s:.2f} and {seen.many_rest.cpu_ms_per_s:.2f} ms/s",
@@ -71,13 +71,12 @@ def _watch(contest: Contest, count: int, data: Path) -> Seen:
     contest.management.await_instances(FEW, 10.0)
     with contest.beside(data=data) as crowd:
         pid = crowd.server.pid or 0
-        before = _pss_mib(pid)
+        before = _settled_mib(pid)
         contest.say(f"functions: deploying {count:,}")
         began = time.monotonic()
         crowd.management.deploy(functions)
         deploy_s = time.monotonic() - began
-        time.sleep(SETTLE_S)  # instances of no function run; what is measured is what stays
-        after = _pss_mib(pid)
+        after = _settled_mib(pid)
         contest.say("functions: at rest")
         rest_s = QUICK_REST_S if contest.quick else REST_S
         rests = [at_rest(each.server.pid or 0, rest_s) for each in (contest, crowd)]
@@ -99,9 +98,15 @@ def _watch(contest: Contest, count: int, data: Path) -> Seen:
     )  # fmt: skip
 
 
-def _pss_mib(pid: int) -> float | None:
-    """Of all processes together; None when one could not be read."""
-    sizes = [pss_mib(process.pid) for process in tree(pid)]
+def _settled_mib(pid: int) -> float | None:
+    """PSS of all processes together once none has come or gone for SETTLE_S; None when one could not be read."""
+    seen, since = {process.pid for process in tree(pid)}, time.monotonic()
+    while time.monotonic() - since < SETTLE_S:
+        time.sleep(SETTLE_S / 10)
+        now = {process.pid for process in tree(pid)}
+        if now != seen:
+            seen, since = now, time.monotonic()
+    sizes = [pss_mib(each) for each in seen]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 
@@ -111,15 +116,16 @@ def _warm(few: Contest, many: Contest, functions: Sequence[Function]) -> tuple[S
     contests = (few, many)
     wires = [each.door()() for each in contests]
     seconds: tuple[list[float], list[float]] = ([], [])
-    for lane in (0, 1, *turns(QUICK_BLOCKS if few.quick else BLOCKS)):
-        for function in functions:
-            request = contests[lane].call(function)
-            seconds[lane].extend(closed_loop(wires[lane], request, QUICK_CALLS if few.quick else CALLS))
+    blocks, calls = (QUICK_BLOCKS, QUICK_CALLS) if few.quick else (BLOCKS, CALLS)
+    for block in range(1 + blocks):
+        # Within a block they take turns function by function: what else the machine does meets both alike.
+        for function, lane in zip([each for each in functions for _ in contests], turns(FEW), strict=True):
+            taken = closed_loop(wires[lane], contests[lane].call(function), calls)
+            if block > 0:  # the first one warms up
+                seconds[lane].extend(taken)
     for wire in wires:
         wire.close()
-    # The first block of each warms up.
-    first = FEW * (QUICK_CALLS if few.quick else CALLS)
-    return spread([s * 1e6 for s in seconds[0][first:]]), spread([s * 1e6 for s in seconds[1][first:]])
+    return spread([second * 1e6 for second in seconds[0]]), spread([second * 1e6 for second in seconds[1]])
 
 
 def _figures(seen: Seen) -> list[Figure]:

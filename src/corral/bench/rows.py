@@ -6,7 +6,8 @@ from corral.bench.latency import measure_latency
 from corral.bench.many import measure_many
 from corral.bench.memory import measure_memory
 from corral.bench.neighbour import measure_neighbour
-from corral.bench.step import measure_step
+from corral.bench.reload import measure_reload
+from corral.bench.step import measure_step, measure_step_knative
 from corral.bench.update import measure_update
 from corral.bench.warm import measure_warm
 
@@ -15,9 +16,11 @@ ROWS: dict[str, Measure] = {
     "latency": measure_latency,
     "warm": measure_warm,
     "step": measure_step,
+    "step-knative": measure_step_knative,
     "cold": measure_cold,
     "sustained": measure_sustained,
     "update": measure_update,
+    "reload": measure_reload,
     "functions": measure_many,
     "neighbour": measure_neighbour,
 }

@@ -24,6 +24,27 @@ class NoServer(Exception):
     """Corral could not be started; the message holds what it said."""
 
 
+class Lines:
+    """What a process writes to a pipe, line by line."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._kept = b""
+
+    def next(self, within_s: float) -> bytes | None:
+        """None when no whole line came in time, or none will come any more."""
+        deadline = time.monotonic() + within_s
+        while b"\n" not in self._kept:
+            if not select.select([self._descriptor], [], [], max(deadline - time.monotonic(), 0.0))[0]:
+                return None
+            chunk = os.read(self._descriptor, 65_536)
+            if not chunk:
+                return None
+            self._kept += chunk
+        line, _, self._kept = self._kept.partition(b"\n")
+        return line
+
+
 class Server(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     token: str
@@ -67,17 +88,13 @@ def own_server(settings: Mapping[str, object] | None = None, data: Path | None =
 def _greeted(process: "subprocess.Popen[bytes]", complaints: Path) -> Server:
     """Waits for the lines in which `up` names its URL and the file of its token."""
     assert process.stdout is not None
-    said, deadline = b"", time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        if not select.select([process.stdout], [], [], 0.5)[0]:
-            continue
-        chunk = os.read(process.stdout.fileno(), 65_536)
-        said += chunk
+    lines, said = Lines(process.stdout.fileno()), b""
+    deadline = time.monotonic() + START_S
+    while (line := lines.next(deadline - time.monotonic())) is not None:
+        said += line + b"\n"
         url, token = SERVES.search(said.decode()), TOKEN.search(said.decode())
         if url and token:
             return Server(url=url[1], token=Path(token[1]).read_text().strip(), pid=process.pid)
-        if not chunk:
-            break
     words = (said + complaints.read_bytes()).decode(errors="replace").strip()
     raise NoServer(f"`corral up` did not serve within {START_S:g} s; it said:\n{words[-2000:]}")
 

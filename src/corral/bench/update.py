@@ -10,6 +10,7 @@ import msgspec
 
 from corral.bench.command import CommandFailed, run
 from corral.bench.contest import Contest, failures, planned_and_sent
+from corral.bench.functions import VERSIONED
 from corral.bench.load import Generator, Lane, Sample
 from corral.bench.manage import NAMESPACE, Function
 from corral.bench.percentiles import spread
@@ -22,12 +23,6 @@ CALLS, CHANGES = 100_000, 20
 QUICK_CALLS, QUICK_CHANGES = 6_000, 2
 NAME = "updated"
 SPEC = FunctionSpec(min=2)
-SOURCE = """VERSION = {version}
-
-
-def main(args):
-    return {{"version": VERSION}}
-"""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -77,7 +72,7 @@ class Changes:
 
     def _change(self, version: int, *, is_rollback: bool) -> None:
         if not is_rollback:
-            self._file.write_text(SOURCE.format(version=version))
+            self._file.write_text(VERSIONED.format(version=version))
         words = ("rollback", NAME) if is_rollback else ("deploy", NAME, str(self._file), "--min", str(SPEC.min))
         begun = time.perf_counter()
         run(self._server, *words, "-n", NAMESPACE)
@@ -86,7 +81,7 @@ class Changes:
 
 def measure_update(contest: Contest) -> Row:
     calls, count = (QUICK_CALLS, QUICK_CHANGES) if contest.quick else (CALLS, CHANGES)
-    function = Function(name=NAME, source=SOURCE.format(version=0), spec=SPEC)
+    function = Function(name=NAME, source=VERSIONED.format(version=0), spec=SPEC)
     contest.management.deploy([function])
     contest.management.await_instances(SPEC.min, 10.0)
     contest.say(f"update: {count} updates and rollbacks in {calls:,} calls at {RATE:g}/s: {calls / RATE:.0f} s")

@@ -1,6 +1,7 @@
 """The connections the generator speaks over: HTTP/1.1 by hand, because a client library would cost more than what is
 measured, and the bare socketpair of a floor."""
 
+import select
 import socket
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -45,6 +46,21 @@ def request(
     if body:
         lines += [f"content-type: {content_type}", f"content-length: {len(body)}"]
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+ASK_S = 60.0
+
+
+def ask_once(wire: Wire, request: bytes) -> Answer:
+    """One call, waited for. Raises OSError without an answer in ASK_S."""
+    poll = select.poll()
+    poll.register(wire.fileno(), select.POLLIN)
+    wire.ask(request)
+    while poll.poll(ASK_S * 1000):
+        answer = wire.heard()
+        if answer is not None:
+            return answer
+    raise OSError(f"no answer within {ASK_S:g} s")
 
 
 class HttpWire:
