@@ -201,6 +201,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     oldest_wait_s: float = 0.0
     service_s: float = 0.0
     """Sum of the service times (dispatch to end) of the completed calls."""
+    from_idle: int = 0
+    """Calls that arrived while no other waited or executed."""
 
 
 class ExitCause(StrEnum):

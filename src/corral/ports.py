@@ -167,6 +167,39 @@ class Needed(msgspec.Struct, frozen=True, kw_only=True):
     """All are to come from the index, and none brings options of its own."""
 
 
+IDLE_MINUTES_MAX = 240
+"""Idle times of four hours and more are counted together: no rule keeps an instance for longer."""
+
+
+class MinuteSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """The demand for one function in one minute in which it had calls."""
+
+    key: FunctionKey
+    minute: int
+    """Since 1970, UTC, by the wall clock."""
+    calls: int
+    """That arrived; 0: one went on."""
+    idle_times: Mapping[int, int]
+    """Whole minutes (up to IDLE_MINUTES_MAX, which means that and more) -> how often a call in this minute ended that
+    long a time without any."""
+
+
+class DemandStore(Protocol):
+    """What was seen of the demand for functions: the newest 14 days with calls."""
+
+    async def add(self, minutes: Sequence[MinuteSeen]) -> None:
+        """Those of functions that are not deployed are left out. A minute that is there already is added to."""
+        ...
+
+    async def load(self, key: FunctionKey, first_minute: int) -> Sequence[MinuteSeen]:
+        """From this minute on, in the order they were seen within each hour."""
+        ...
+
+    async def last_calls(self) -> Mapping[FunctionKey, int]:
+        """The last minute with a call, of each function that ever had one."""
+        ...
+
+
 class Packages(Protocol):
     """The code that was uploaded, unpacked."""
 

@@ -271,6 +271,26 @@ def test_second_without_calls_is_not_observed() -> None:
     assert pool.observe(3.0) is None
 
 
+def test_calls_that_find_nothing_in_flight_are_counted() -> None:
+    pool = pool_of(A)
+    offer(pool, 1, 0.1)
+    offer(pool, 2, 0.2)  # waits
+    done(pool, 1, 0.3)
+    offer(pool, 3, 0.4)  # the second one executes
+    done(pool, 2, 0.5)
+    done(pool, 3, 0.6)
+    offer(pool, 4, 0.7)
+    seen = pool.observe(1.0)
+    assert seen is not None
+    assert (seen.arrived, seen.from_idle) == (4, 2)
+    offer(pool, 5, 1.1)  # the fourth one executes still
+    done(pool, 4, 1.2)
+    done(pool, 5, 1.3)
+    again = pool.observe(2.0)
+    assert again is not None
+    assert (again.arrived, again.from_idle) == (1, 0)
+
+
 def test_observation_sums_what_happened_in_its_second() -> None:
     pool = pool_of(A)
     offer(pool, 1, 0.2)

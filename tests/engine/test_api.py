@@ -34,6 +34,7 @@ PATHS = [
     ("PUT", "/namespaces/default/functions/hello"),
     ("DELETE", "/namespaces/default/functions/hello"),
     ("GET", "/namespaces/default/functions/hello/logs"),
+    ("GET", "/namespaces/default/functions/hello/demand"),
     ("GET", "/namespaces/default/functions/hello/scaling"),
     ("PUT", "/namespaces/default/functions/hello/scaling"),
     ("GET", "/namespaces/default"),

@@ -19,6 +19,7 @@ COMMANDS = {
     "describe": ("corral.cli.functions:describe", "Show a function: settings, instances and why that many."),
     "scaling": ("corral.cli.scaling:scaling", "Show or change how a function is scaled, while it serves."),
     "namespace": ("corral.cli.scaling:namespace_command", "Show or change what holds for a namespace's functions."),
+    "demand": ("corral.cli.demand:demand", "Show how often a function was called on the last days."),
     "logs": ("corral.cli.logs:logs", "Show what a function printed."),
     "delete": ("corral.cli.functions:delete", "Remove a function."),
     "token": ("corral.cli.token:token", "Make, list and revoke tokens."),

@@ -19,7 +19,17 @@ from corral.engine.running import Instances, Running
 from corral.engine.scalings import Scalings
 from corral.engine.verification import Verification
 from corral.errors import LoadFailed, SandboxFailed
-from corral.model import ExitCause, FunctionKey, GatewayId, InstanceId, Revision, RevisionId, Style, key_of
+from corral.model import (
+    ExitCause,
+    FunctionKey,
+    GatewayId,
+    InstanceId,
+    Observation,
+    Revision,
+    RevisionId,
+    Style,
+    key_of,
+)
 from corral.ports import StoredToken
 from corral.roster import InstanceView, Roster
 
@@ -32,13 +42,16 @@ DROPPED_GRACE_S = 0.5
 
 class Fleet:
     """See the module. `loaded(revision, style, is_async)` is called when loading the code has shown something new,
-    `emptied(revision)` when a revision that was given up has no instance left."""
+    `emptied(revision)` when a revision that was given up has no instance left, `called(function, second)` when a
+    deployed function had calls, `removed(function)` when it was deleted."""
 
     def __init__(self, plan: Roster, clock: Clock, history: History) -> None:
         self._roster, self._clock, self.history = plan, clock, history
         self.scalings = Scalings()
         self.loaded: Callable[[Revision, Style, bool], None] = lambda *_: None
         self.emptied: Callable[[Revision], None] = lambda _: None
+        self.called: Callable[[FunctionKey, Observation], None] = lambda *_: None
+        self.removed: Callable[[FunctionKey], None] = lambda _: None
         self.tokens: Callable[[], Sequence[StoredToken]] = lambda: ()
         self._links = Links()
         self._revisions = Revisions(self._links)
@@ -99,6 +112,7 @@ class Fleet:
         serving = self._revisions.stop_serving(key)
         if serving is None:
             return
+        self.removed(key)
         self._links.tell_gateways(link.RouteDrop(key))
         self._leave(serving, self._clock.monotonic())
         if self._revisions.are_left(key):
@@ -201,6 +215,7 @@ class Fleet:
             self._apply(self._roster.observed(gateway, revision, seen, now), now)
             if self._revisions.serving(key_of(revision)) is not None:
                 self.history.observed(key_of(revision), seen)
+                self.called(key_of(revision), seen)
 
     def ready(self, message: link.Ready) -> None:
         now = self._clock.monotonic()

@@ -23,6 +23,7 @@ from corral.auth.tokens import Keyring
 from corral.clock import Clock, SystemClock
 from corral.config import EXIT_UNUSABLE, Boot, read_boot
 from corral.engine.catalog import Catalog
+from corral.engine.demand import Demand
 from corral.engine.exposition import exposition
 from corral.engine.fleet import Fleet
 from corral.engine.history import History
@@ -75,6 +76,8 @@ class Engine:
             forbids_host=forbids_host,
             installs=settings.layers.install,
         )
+        self.demand = Demand(store.demand, clock)
+        self.fleet.called, self.fleet.removed = self.demand.seen, self.demand.forget
         self.tokens = Tokens(store, Keyring(boot.admin_token_sha256), self.fleet, clock)
         listener = socket.socket(fileno=boot.fds["link"])
         self.peers = Peers(listener, self.fleet, own_id, settings.keeper.uid_base)
@@ -86,6 +89,7 @@ class Engine:
                 catalog=self.catalog,
                 fleet=self.fleet,
                 tokens=self.tokens,
+                demand=self.demand,
                 packages=self._shelf,
                 read_log=Logbook(data / "logs").read,
                 read_build_log=BuildLogs(data / "builds").read,
@@ -105,17 +109,20 @@ class Engine:
         swept = self._shelf.sweep((revision.namespace, revision.package) for revision in revisions)
         self.tokens.restore(tokens)
         self.catalog.restore(functions, await self._store.load_defaults())
+        await self.demand.restore()
         log.info("engine serves", extra={"functions": len(functions), "packages_removed": swept})
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.peers.run(), name="peers")
                 group.create_task(self.catalog.run(), name="catalog")
+                group.create_task(self.demand.run(), name="demand")
                 group.create_task(self._serve_api(), name="api")
                 group.create_task(_until_stopped(), name="signals")
         except* Stopped:
             log.info("engine stops")
         finally:
             self.fleet.close()
+            await self.demand.write()
 
     async def _serve_api(self) -> None:
         config = uvicorn.Config(

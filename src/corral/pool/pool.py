@@ -52,7 +52,7 @@ class Pool:
         self._again_s = WANT_GAP_S
         # What was seen since the last `observe`; see `_since` for the two integrals.
         self._in_flight_s = self._executing_s = self._oldest_wait_s = self._service_s = 0.0
-        self._peak = self._arrived = self._completed = self._completed_200 = self._failed = 0
+        self._peak = self._arrived = self._completed = self._completed_200 = self._failed = self._from_idle = 0
 
     # -- calls ----------------------------------------------------------------------------------------------
 
@@ -61,6 +61,8 @@ class Pool:
         puts a call that was dispatched in vain before those that wait, also past the queue's limit."""
         if not front:
             self._arrived += 1
+            if not (self._executing or self._waiting or self._foreign):
+                self._from_idle += 1
         worker = self._choose(self._busy, self._idle) if front or not self._waiting else None
         if worker is None:
             return self._hold(call, now, hold_until, front)
@@ -260,6 +262,7 @@ class Pool:
             peak=self._peak,
             oldest_wait_s=self._oldest_wait_s,
             service_s=self._service_s,
+            from_idle=self._from_idle,
         )
         self._since(now)
         return seen
@@ -273,7 +276,7 @@ class Pool:
         self._in_flight_s = -now * in_flight if in_flight else 0.0
         self._executing_s = -now * executing if executing else 0.0
         self._peak = in_flight
-        self._arrived = self._completed = self._completed_200 = self._failed = 0
+        self._arrived = self._completed = self._completed_200 = self._failed = self._from_idle = 0
         self._oldest_wait_s = self._service_s = 0.0
 
     def _note_peak(self) -> None:

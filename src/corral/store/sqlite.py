@@ -16,7 +16,8 @@ import msgspec
 from corral.errors import CorralError, DataFolderBusy, StoreFailed, StoreTooNew
 from corral.model import FunctionKey, ScalingValue
 from corral.ports import StoredFunction, StoredToken
-from corral.store import rows
+from corral.store import demand, rows
+from corral.store.demand import SqliteDemand
 
 Result = TypeVar("Result")
 Work = Callable[[sqlite3.Connection], Any]
@@ -137,6 +138,7 @@ class SqliteStore:
         self.commits = 0
         """Transactions so far: each costs a wait for the disk."""
         self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self.demand = SqliteDemand(self._submit)
         self._thread = threading.Thread(target=self._write, name="store", daemon=True)
         self._thread.start()
 
@@ -165,8 +167,11 @@ class SqliteStore:
         await self._submit(lambda connection: _forget(connection.executemany(rows.PUT_FUNCTION, batch)))
 
     async def delete_function(self, key: FunctionKey) -> bool:
-        namespace, _, name = key.partition("/")
-        return await self._submit(lambda c: c.execute(rows.DELETE_FUNCTION, (namespace, name)).rowcount > 0)
+        def work(connection: sqlite3.Connection) -> bool:
+            demand.forget(connection, key)
+            return connection.execute(rows.DELETE_FUNCTION, key.split("/", 1)).rowcount > 0
+
+        return await self._submit(work)
 
     async def load_defaults(self) -> Mapping[str, Mapping[str, ScalingValue]]:
         return await self._submit(lambda c: dict(map(rows.default_scaling, c.execute(rows.LOAD_DEFAULTS))))

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from corral.api.native import shapes, views
 from corral.engine.catalog import VERIFY_S, Asked, Catalog
+from corral.engine.demand import DAYS, Demand
 from corral.engine.fleet import Fleet
 from corral.engine.tokens import Tokens
 from corral.errors import BadRequest, BodyTooLarge, CorralError, Forbidden, Invalid, NotFound, StoreFailed
@@ -49,6 +50,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     catalog: Catalog
     fleet: Fleet
     tokens: Tokens
+    demand: Demand
     packages: Packages
     read_log: ReadLog
     read_build_log: Callable[[FunctionKey], Awaitable[bytes | None]]
@@ -186,6 +188,11 @@ class _Api:
         await self._catalog.put_default(namespace, await _sent(request, shapes.read_default))
         return await self.describe_namespace(request)
 
+    async def demand(self, request: Request) -> Response:
+        revision = self._catalog.get(self._namespace(request), request.path_params["name"])
+        days = _number(request.query_params.get("days"), "days", DAYS, 1, DAYS)
+        return _json(views.demand(revision.key, await self._parts.demand.of(revision.key, int(days))))
+
     async def logs(self, request: Request) -> Response:
         revision = self._catalog.get(self._namespace(request), request.path_params["name"])
         query = request.query_params
@@ -256,6 +263,7 @@ URLS: tuple[tuple[str, str, Handler], ...] = (
     ("PUT", f"{FUNCTIONS}/{{name}}", _Api.deploy),
     ("DELETE", f"{FUNCTIONS}/{{name}}", _Api.delete),
     ("GET", f"{FUNCTIONS}/{{name}}/logs", _Api.logs),
+    ("GET", f"{FUNCTIONS}/{{name}}/demand", _Api.demand),
     ("GET", f"{FUNCTIONS}/{{name}}/scaling", _Api.scaling),
     ("PUT", f"{FUNCTIONS}/{{name}}/scaling", _Api.set_scaling),
     ("GET", "/corral/v1/namespaces/{namespace}", _Api.describe_namespace),

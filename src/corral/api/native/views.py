@@ -1,15 +1,20 @@
 """What management shows of a function and of the engine, gathered from the catalog and the fleet."""
 
 import os
+from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
 
 from corral.api.native.shapes import function_view
 from corral.engine.catalog import Catalog, Deployed
+from corral.engine.demand import DaySeen
 from corral.engine.fleet import Fleet
-from corral.model import Revision
-from corral.ports import StoredToken
+from corral.model import FunctionKey, Revision
+from corral.ports import IDLE_MINUTES_MAX, StoredToken
+
+EPOCH = date(1970, 1, 1).toordinal()
 
 
 def listed(revision: Revision, fleet: Fleet, secrets: bool = False) -> dict[str, Any]:
@@ -56,6 +61,24 @@ def described(revision: Revision, fleet: Fleet, now: float, secrets: bool = Fals
             "failed": totals.failed,
             "mean_service_s": totals.service_s / totals.completed if totals.completed else None,
         },
+    }
+
+
+def demand(key: FunctionKey, days: Sequence[DaySeen]) -> dict[str, Any]:
+    """`minutes`: (minute of the day, calls); `idle_times`: (whole minutes, how often), where `idle_minutes_max` stands
+    for all longer ones too. Days and minutes are UTC; what is not named was 0."""
+    return {
+        "function": key,
+        "idle_minutes_max": IDLE_MINUTES_MAX,
+        "days": [
+            {
+                "day": date.fromordinal(EPOCH + each.day).isoformat(),
+                "calls": each.calls,
+                "minutes": each.minutes,
+                "idle_times": each.idle_times,
+            }
+            for each in days
+        ],
     }
 
 
