@@ -64,7 +64,8 @@ class Engine(Group, frozen=True, kw_only=True):
 
 class Keeper(Group, frozen=True, kw_only=True):
     isolation: str = "auto"
-    """`auto`: T1 where root, else T0. `namespaces` demands T1, `process` asks for T0."""
+    """`auto`: T1 where root, else T0. `namespaces` demands T1, `process` asks for T0. `strict` is T1 in which every
+    instance loads its code by itself: none is forked from a process that has run the function's code."""
     network_host: str = "allowed"
     """`allowed`: a function may ask for this machine's network. `forbidden`: none may, where others than you deploy."""
     uid_base: int = 1_900_000_000
@@ -196,7 +197,7 @@ def _impossible(settings: Mapping[str, Any]) -> list[str]:
     found = []
     choices = {
         ("server", "auth"): ("management", "all"),
-        ("keeper", "isolation"): ("auto", "namespaces", "process"),
+        ("keeper", "isolation"): ("auto", "namespaces", "process", "strict"),
         ("keeper", "network_host"): ("allowed", "forbidden"),
         ("layers", "install"): ("auto", "source", "wheels", "none"),
     }

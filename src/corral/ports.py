@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from corral.model import ExitCause, FunctionKey, InstanceId, Revision, ScalingValue, SlotId
+from corral.model import ExitCause, FunctionKey, InstanceId, Revision, RevisionId, ScalingValue, SlotId
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +24,19 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     log_fd: int
     """The function's output goes here (a FIFO opened read-write, owned by the caller)."""
     stamps: dict[str, float]
+
+
+class Keep(msgspec.Struct, frozen=True, kw_only=True):
+    """All a backend needs to raise a zygote of one revision."""
+
+    name: InstanceId
+    """Of the zygote, in its function's log; given once."""
+    revision: Revision
+    package: str
+    layer: str | None = None
+    code: bytes | None
+    log_fd: int
+    """These four as in Launch."""
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +70,9 @@ class Sandbox(Protocol):
         """Runtime -> pid of the process its instances are forked from; empty in a backend that has none."""
         ...
 
-    async def prepare(self, slot: SlotId) -> str:
-        """Make a slot ahead of need; its address. The socket listens from now on."""
+    async def prepare(self, slot: SlotId, is_bare: bool = False) -> str:
+        """Make a slot ahead of need; its address. The socket listens from now on. `is_bare`: no child shall wait in it,
+        as a revision's own zygote will fork one."""
         ...
 
     def discard(self, slot: SlotId) -> None:
@@ -71,6 +85,22 @@ class Sandbox(Protocol):
 
     def stop(self, instance: InstanceId, cause: ExitCause) -> None:
         """Kill all of it. `ended` follows when nothing of it is left."""
+        ...
+
+    keeps_zygotes: bool
+    """Whether revisions may have zygotes of their own here."""
+
+    def keep(self, keep: Keep) -> bool:
+        """Raise a zygote of the revision; `zygote_kept` or `zygote_gone` tells. Once there is one, the revision's
+        instances are its forks. False: there is one already, or it is being raised; it stays."""
+        ...
+
+    def drop(self, revision: RevisionId) -> None:
+        """Give it up; its instances go on. `zygote_gone` tells, if there was one."""
+        ...
+
+    def zygotes(self) -> dict[RevisionId, float]:
+        """Revision with a zygote of its own -> memory of that in MiB now."""
         ...
 
     def usage(self) -> dict[InstanceId, tuple[float, float]]:
@@ -96,6 +126,10 @@ class SandboxEvents(Protocol):
 
     def zygote_up(self, runtime: str, pid: int) -> None: ...
     def zygote_down(self, runtime: str, detail: str) -> None: ...
+    def zygote_kept(self, revision: RevisionId, memory_mib: float, load_s: float) -> None: ...
+    def zygote_gone(self, name: InstanceId, revision: RevisionId, why: str, is_unsafe: bool) -> None:
+        """It forks no more; `name` is that of its Keep, whose log_fd is not written to any more."""
+        ...
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -31,6 +31,7 @@ from corral.link import (
     Start,
     Started,
     Stop,
+    ToKeeper,
     Used,
     ZygoteUp,
 )
@@ -51,7 +52,7 @@ class Engine:
         for path in (self.data / "packages/default", self.data / "code", self.data / "logs", self.run / "i"):
             path.mkdir(parents=True)
         folder.chmod(0o755)
-        base = 100_000 if isolation == "auto" else -1  # see tests/sandbox/stage.py
+        base = -1 if isolation == "process" else 100_000  # see tests/sandbox/stage.py
         self.boot = config.Boot(
             settings=config.Settings(keeper=config.Keeper(isolation=isolation, slots=3, uid_base=base)),
             data=str(self.data),
@@ -98,7 +99,7 @@ class Engine:
         environment = {"CORRAL_BOOT": msgspec.json.encode(self.boot).decode(), "PATH": os.environ["PATH"]}
         self.process = subprocess.Popen([sys.executable, "-P", "-m", "corral.keeper.main"], env=environment)
 
-    def send(self, message: Start | Stop | Follow | Forget | Measure) -> None:
+    def send(self, message: ToKeeper) -> None:
         self._links[-1].send(message)
 
     def all(self, kind: type[Kind]) -> list[Kind]:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from corral.keeper.stock import QUIET_S, Stock
-from corral.model import ExitCause, InstanceId, Revision, SlotId
-from corral.ports import Launch
+from corral.model import ExitCause, InstanceId, Revision, RevisionId, SlotId
+from corral.ports import Keep, Launch
 from corral.testing import ManualClock
 
 
@@ -13,6 +13,7 @@ class Shelf:
     """A sandbox that makes slots at once, and nothing else."""
 
     tier = "T0"
+    keeps_zygotes = True
 
     def __init__(self) -> None:
         self.discarded: list[SlotId] = []
@@ -26,7 +27,7 @@ class Shelf:
     def zygote_pids(self) -> dict[str, int]:
         return {}
 
-    async def prepare(self, slot: SlotId) -> str:
+    async def prepare(self, slot: SlotId, is_bare: bool = False) -> str:
         return f"unix:/{slot}"
 
     def discard(self, slot: SlotId) -> None:
@@ -35,6 +36,14 @@ class Shelf:
     def start(self, launch: Launch) -> None: ...
 
     def stop(self, instance: InstanceId, cause: ExitCause) -> None: ...
+
+    def keep(self, keep: Keep) -> bool:
+        return False
+
+    def drop(self, revision: RevisionId) -> None: ...
+
+    def zygotes(self) -> dict[RevisionId, float]:
+        return {}
 
     def usage(self) -> dict[InstanceId, tuple[float, float]]:
         return {}
@@ -49,11 +58,14 @@ class Room:
     def __init__(self, size: int) -> None:
         self.clock = ManualClock()
         self.offered: list[SlotId] = []
+        self.bare: list[SlotId] = []
         self._news = asyncio.Event()
         self.shelf = Shelf()
         self.stock = Stock(self.shelf, size, "k", self._offer, self.clock)
 
-    def _offer(self, slot: SlotId, address: str) -> None:
+    def _offer(self, slot: SlotId, address: str, is_bare: bool) -> None:
+        if is_bare:
+            self.bare.append(slot)
         self.offered.append(slot)
         self._news.set()
 
@@ -173,5 +185,24 @@ def test_a_slot_that_nobody_needs_at_all_is_given_up() -> None:
         assert len(given) == 50
         assert room.shelf.discarded == list(dict.fromkeys(given))
         assert len(room.stock.ready) == 2
+
+    play(2, scene)
+
+
+def test_bare_slots_are_kept_besides_while_zygotes_fork_into_them() -> None:
+    async def scene(room: Room) -> None:
+        assert room.bare == []
+        room.stock.want_bare(True)
+        await room.until(4)
+        assert len(room.bare) == 2
+        room.stock.take(room.bare[0])
+        room.clock.advance(QUIET_S)
+        await room.until(5)
+        assert len(room.bare) == 3
+        room.stock.want_bare(False)
+        room.stock.take(room.bare[1])
+        room.clock.advance(QUIET_S)
+        await room.turns()
+        assert len(room.offered) == 5
 
     play(2, scene)

@@ -14,7 +14,7 @@ from typing import Any
 
 from corral import config
 from corral.model import ExitCause, FunctionSpec, InstanceId, Revision, RevisionId, SlotId
-from corral.ports import Exit, Launch
+from corral.ports import Exit, Keep, Launch
 from corral.sandbox import BACKENDS
 
 DEADLINE_S = 20.0
@@ -46,6 +46,9 @@ class Stage:
         self.exits: dict[InstanceId, Exit] = {}
         self.zygotes: dict[str, int] = {}
         self.fallen: list[str] = []
+        self.keeping: list[RevisionId] = []
+        self.gone: dict[RevisionId, tuple[str, bool]] = {}
+        """Revisions that have no zygote of their own any more -> why, and whether its code is unsafe."""
         self.addresses: dict[InstanceId, str] = {}
         self.users: dict[InstanceId, int] = {}
         self._slots: dict[SlotId, str] = {}
@@ -73,6 +76,14 @@ class Stage:
         self.fallen.append(detail)
         self._changed.set()
 
+    def zygote_kept(self, revision: RevisionId, memory_mib: float, load_s: float) -> None:
+        self.keeping.append(revision)
+        self._changed.set()
+
+    def zygote_gone(self, name: InstanceId, revision: RevisionId, why: str, is_unsafe: bool) -> None:
+        self.gone[revision] = (why, is_unsafe)
+        self._changed.set()
+
     async def until(self, claim: Callable[[], object]) -> None:
         """Wait until `claim()` holds: asked after everything the backend reports, and every 5 ms for what it does
         not report."""
@@ -84,9 +95,9 @@ class Stage:
 
     # What a test does.
 
-    async def prepare(self) -> SlotId:
+    async def prepare(self, is_bare: bool = False) -> SlotId:
         slot = SlotId(f"s{next(self._numbers)}")
-        self._slots[slot] = await self.sandbox.prepare(slot)
+        self._slots[slot] = await self.sandbox.prepare(slot, is_bare)
         return slot
 
     async def start(
@@ -100,18 +111,18 @@ class Stage:
     ) -> InstanceId:
         """An instance of a function of that source; its entry is `app:main`. None: without a package; in a slot of
         its own."""
-        slot = slot or await self.prepare()
+        return await self.start_of(self.deploy(code, **spec), marshalled=marshalled, slot=slot, layer=layer)
+
+    def deploy(self, code: str | None, **spec: object) -> Revision:
+        """Its package lies there. Nothing runs."""
         number = next(self._numbers)
-        instance = InstanceId(f"test-{number}")
-        self.addresses[instance] = self._slots.pop(slot)
-        self.users[instance] = UID + number
         package = self.data / f"packages/default/p{number}"
         if code is not None:
             package.mkdir()
             (package / "app.py").write_text(code)
             # For all the file says anybody could change it.
             (package / "app.py").chmod(0o666)
-        revision = Revision(
+        return Revision(
             id=RevisionId(f"default/f{number}@1"),
             namespace="default",
             name=f"f{number}",
@@ -121,12 +132,26 @@ class Stage:
             spec=FunctionSpec(handler="app:main", **spec),  # type: ignore[arg-type]
             created_at=0.0,
         )
+
+    async def start_of(
+        self,
+        revision: Revision,
+        *,
+        marshalled: bytes | None = None,
+        slot: SlotId | None = None,
+        layer: Path | None = None,
+    ) -> InstanceId:
+        """An instance of that revision."""
+        slot = slot or await self.prepare()
+        instance = InstanceId(f"test-{next(self._numbers)}")
+        self.addresses[instance] = self._slots.pop(slot)
+        self.users[instance] = revision.uid
         self.sandbox.start(
             Launch(
                 instance=instance,
                 slot=slot,
                 revision=revision,
-                package=str(package),
+                package=self._package(revision),
                 layer=None if layer is None else str(layer),
                 code=marshalled,
                 log_fd=self._open_log(instance),
@@ -134,6 +159,37 @@ class Stage:
             )
         )
         return instance
+
+    def _package(self, revision: Revision) -> str:
+        return str(self.data / "packages/default" / revision.package)
+
+    def keep(self, revision: Revision, layer: Path | None = None) -> InstanceId:
+        """Ask for a zygote of the revision; its name."""
+        name = InstanceId(f"zygote-{next(self._numbers)}")
+        self.sandbox.keep(
+            Keep(
+                name=name,
+                revision=revision,
+                package=self._package(revision),
+                layer=None if layer is None else str(layer),
+                code=None,
+                log_fd=self._open_log(name),
+            )
+        )
+        return name
+
+    async def kept(self, code: str, **spec: object) -> Revision:
+        """A revision with a zygote of its own."""
+        await self.warmed()
+        revision = self.deploy(code, **spec)
+        self.keep(revision)
+        await self.until(lambda: revision.id in self.keeping or revision.id in self.gone)
+        assert revision.id not in self.gone, self.gone
+        return revision
+
+    async def warmed(self) -> None:
+        self.sandbox.warm()
+        await self.until(lambda: self.zygotes)
 
     def _open_log(self, instance: InstanceId) -> int:
         path = Path(self.boot.run) / f"{instance}.fifo"

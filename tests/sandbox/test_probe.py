@@ -26,6 +26,12 @@ def test_processes_are_used_where_they_are_asked_for() -> None:
     assert "keeper.isolation = process" in CAPABLE.not_held("T0")[0]
 
 
+def test_strict_is_refused_where_only_processes_are_to_be_had() -> None:
+    assert CAPABLE.tier("strict") == "T1" and CAPABLE.refusal("strict") is None
+    refusal = msgspec.structs.replace(CAPABLE, is_root=False).refusal("strict")
+    assert refusal is not None and "keeper.isolation = strict, must be auto or process here" in refusal
+
+
 def test_without_root_the_reason_is_named() -> None:
     host = msgspec.structs.replace(CAPABLE, is_root=False)
     assert host.tier("auto") == "T0"

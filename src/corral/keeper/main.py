@@ -7,6 +7,7 @@ import asyncio
 import collections
 import contextlib
 import gc
+import itertools
 import logging
 import os
 import secrets
@@ -27,12 +28,14 @@ from corral.link import (
     Build,
     BuildDrop,
     Built,
+    DropZygote,
     Exited,
     Follow,
     Forget,
     FromKeeper,
     Hello,
     Inventory,
+    KeepZygote,
     LayerDrop,
     LayersKept,
     Link,
@@ -47,6 +50,8 @@ from corral.link import (
     ToKeeper,
     Used,
     ZygoteDown,
+    ZygoteGone,
+    ZygoteKept,
     ZygoteUp,
     keep_connected,
 )
@@ -56,11 +61,12 @@ from corral.model import (
     FunctionKey,
     InstanceId,
     Revision,
+    RevisionId,
     SlotId,
     spec_problems,
 )
 from corral.observe import logs as own_logs
-from corral.ports import Exit, Launch
+from corral.ports import Exit, Keep, Launch
 from corral.sandbox import BACKENDS, syscalls
 from corral.sandbox.building import Builder
 from corral.sandbox.memory import memory_mib
@@ -94,6 +100,9 @@ class Keeper:
         self._is_closing = False
         self._running: dict[InstanceId, Revision] = {}
         self._addresses: dict[InstanceId, str] = {}
+        self._zygote_numbers = itertools.count(1)
+        self._zygotes: set[RevisionId] = set()
+        """Revisions with one of their own."""
         self._unplaced: set[InstanceId] = set()
         """Those whose address the engine does not know yet."""
         self._unsent: collections.deque[Exited] = collections.deque(maxlen=UNSENT_MAX)
@@ -130,11 +139,12 @@ class Keeper:
     async def _measure(self) -> None:
         while True:
             await asyncio.sleep(USAGE_EVERY_S)
-            if self._running:
+            if self._running or self._zygotes:
                 # Elsewhere: two files for each instance would hold up a start by milliseconds.
                 used = await asyncio.to_thread(self._sandbox.usage)
-                if used:
-                    self._send(Used(instances=used))
+                zygotes = await asyncio.to_thread(self._sandbox.zygotes)
+                if used or zygotes:
+                    self._send(Used(instances=used, zygotes=zygotes))
 
     # -- the engine -------------------------------------------------------------------------------------------
 
@@ -153,6 +163,8 @@ class Keeper:
                 not_held=self._host.not_held(self._tier),
                 runtimes=dict(self._sandbox.runtimes),
                 exited=list(self._unsent),
+                zygotes=self._sandbox.zygotes(),
+                keeps_zygotes=self._sandbox.keeps_zygotes,
                 memory_mib=memory_mib(),
             )
         )
@@ -160,7 +172,7 @@ class Keeper:
         for runtime, pid in self._sandbox.zygote_pids().items():
             self._send(ZygoteUp(runtime=runtime, pid=pid))
         for slot, address in self._stock.ready.items():
-            self._send(SlotReady(slot=slot, address=address))
+            self._announce(slot, address, slot in self._stock.bare)
 
     def _closed(self, link: Link[ToKeeper]) -> None:
         if self._link is link:
@@ -180,6 +192,10 @@ class Keeper:
                 self._start(message)
             case Stop(instance, cause):
                 self._stop(instance, cause)
+            case KeepZygote(revision, code):
+                self._keep(revision, code)
+            case DropZygote(revision):
+                self._sandbox.drop(revision)
             case Measure(instance):
                 self._tell_usage(instance)
             case Build():
@@ -223,6 +239,29 @@ class Keeper:
         else:
             self._send(Built(revision.id, problem))
 
+    # -- zygotes of revisions ---------------------------------------------------------------------------------
+
+    def _keep(self, revision: Revision, code: bytes | None) -> None:
+        problem = self._problem_of(revision)
+        name = InstanceId(f"zygote-{next(self._zygote_numbers)}")
+        try:
+            log_fd = -1 if problem else self._logs.open(name, revision.key, self._sandbox.user_of(revision))
+        except OSError as exc:
+            problem = f"no log for it: {exc}"
+        if problem is not None:
+            self._send(ZygoteGone(revision=revision.id, why=problem))
+            return
+        package, layer = self._folders(revision)
+        keep = Keep(name=name, revision=revision, package=package, layer=layer, code=code, log_fd=log_fd)
+        if not self._sandbox.keep(keep):
+            self._logs.close(name)
+
+    def _folders(self, revision: Revision) -> tuple[str, str | None]:
+        """Of its code and of its dependencies, on this host."""
+        data, namespace = self._boot.data, revision.namespace
+        layer = None if revision.layer is None else f"{data}/layers/{namespace}/{revision.layer}"
+        return f"{data}/packages/{namespace}/{revision.package}", layer
+
     # -- instances --------------------------------------------------------------------------------------------
 
     def _start(self, start: Start) -> None:
@@ -257,7 +296,7 @@ class Keeper:
     def _launch(self, start: Start, slot: SlotId, address: str, received: float) -> None:
         revision = start.revision
         self._addresses[start.instance] = address
-        data = self._boot.data
+        package, layer = self._folders(revision)
         try:
             log_fd = self._logs.open(start.instance, revision.key, self._sandbox.user_of(revision))
         except OSError as exc:
@@ -269,8 +308,8 @@ class Keeper:
                 instance=start.instance,
                 slot=slot,
                 revision=revision,
-                package=f"{data}/packages/{revision.namespace}/{revision.package}",
-                layer=None if revision.layer is None else f"{data}/layers/{revision.namespace}/{revision.layer}",
+                package=package,
+                layer=layer,
                 code=start.code,
                 log_fd=log_fd,
                 stamps={**start.stamps, "received": received},
@@ -347,8 +386,21 @@ class Keeper:
         log.warning("zygote down", extra={"runtime": runtime, "detail": detail})
         self._send(ZygoteDown(runtime=runtime, detail=detail))
 
-    def _announce(self, slot: SlotId, address: str) -> None:
-        self._send(SlotReady(slot=slot, address=address))
+    def zygote_kept(self, revision: RevisionId, memory_mib: float, load_s: float) -> None:
+        log.info("zygote of a revision kept", extra={"revision": revision, "load_s": load_s})
+        self._zygotes.add(revision)
+        self._stock.want_bare(True)
+        self._send(ZygoteKept(revision=revision, memory_mib=memory_mib, load_s=load_s))
+
+    def zygote_gone(self, name: InstanceId, revision: RevisionId, why: str, is_unsafe: bool) -> None:
+        last_line = self._logs.close(name)
+        log.info("zygote of a revision gone", extra={"revision": revision, "why": why, "last_line": last_line})
+        self._zygotes.discard(revision)
+        self._stock.want_bare(bool(self._zygotes))
+        self._send(ZygoteGone(revision=revision, why=why, is_unsafe=is_unsafe))
+
+    def _announce(self, slot: SlotId, address: str, is_bare: bool) -> None:
+        self._send(SlotReady(slot=slot, address=address, is_bare=is_bare))
 
     def _log_grew(self, key: FunctionKey) -> None:
         self._send(LogGrew(key=key))

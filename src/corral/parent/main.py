@@ -130,8 +130,9 @@ def up(data: Path, flags: Mapping[str, object], environment: Mapping[str, str]) 
     data = Path(os.path.abspath(data))
     settings = with_index(config.load(data, environment, flags), environment)
     sockets.check_exposure(settings.server)
-    if settings.keeper.isolation == "namespaces" and os.geteuid() != 0:
-        raise BadConfiguration("keeper.isolation = namespaces needs root; must be auto or process without it")
+    isolation = settings.keeper.isolation
+    if isolation in ("namespaces", "strict") and os.geteuid() != 0:
+        raise BadConfiguration(f"keeper.isolation = {isolation} needs root; must be auto or process without it")
     if os.geteuid() == 0:
         check_users(settings.keeper)
         check_readable()

@@ -7,6 +7,7 @@ from typing import Any, Optional
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWUTS = 0x0400_0000
 CLONE_NEWIPC = 0x0800_0000
+CLONE_NEWUSER = 0x1000_0000
 CLONE_NEWPID = 0x2000_0000
 CLONE_NEWNET = 0x4000_0000
 
@@ -153,6 +154,11 @@ def drop_capabilities() -> None:
 def keep_capabilities(keep: "frozenset[int]") -> None:
     """Drop all others from the permitted, effective, inheritable, ambient and bounding sets; needs SETPCAP."""
     drop_bounding_set(keep)
+    hold_capabilities(keep)
+
+
+def hold_capabilities(keep: "frozenset[int]") -> None:
+    """The same without the bounding set, which says what an exec could give back."""
     _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     bits = sum(1 << capability for capability in keep)
     low, high = bits & 0xFFFF_FFFF, bits >> 32

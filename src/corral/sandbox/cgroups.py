@@ -61,6 +61,14 @@ class Group(Protocol):
 
     def toll(self) -> Toll: ...
 
+    def holds(self, pid: int) -> bool:
+        """Whether the process is in it, in every hierarchy. Raises OSError when there is no such process."""
+        ...
+
+    def threads(self) -> Sequence[int]:
+        """Ids of all threads in it."""
+        ...
+
     def kill(self) -> None:
         """SIGKILL everything in it."""
         ...
@@ -142,6 +150,13 @@ class GroupV1:
             memory_peak_mib=int(_read(f"{memory}/memory.max_usage_in_bytes")) / MIB,
         )
 
+    def holds(self, pid: int) -> bool:
+        own = set(self._folders.values())
+        return _count_paths(pid, next(iter(own))) >= len(own)
+
+    def threads(self) -> Sequence[int]:
+        return [int(line) for line in _read(f"{self._folders['pids']}/tasks").split()]
+
     def kill(self) -> None:
         for folder in dict.fromkeys(self._folders.values()):
             _kill_members(folder)
@@ -203,6 +218,12 @@ class GroupV2:
         except FileNotFoundError:
             return 0.0
 
+    def holds(self, pid: int) -> bool:
+        return _count_paths(pid, self._folder) == 1
+
+    def threads(self) -> Sequence[int]:
+        return [int(line) for line in _read(f"{self._folder}/cgroup.threads").split()]
+
     def kill(self) -> None:
         try:
             _write(f"{self._folder}/cgroup.kill", "1")
@@ -228,6 +249,12 @@ class NoGroup:
 
     def toll(self) -> Toll:
         return Toll()
+
+    def holds(self, pid: int) -> bool:
+        return False
+
+    def threads(self) -> Sequence[int]:
+        return ()
 
     def kill(self) -> None: ...
 
@@ -363,6 +390,13 @@ def _open_all(paths: Iterator[str] | Sequence[str]) -> Sequence[int]:
             os.close(fd)
         raise
     return opened
+
+
+def _count_paths(pid: int, folder: str) -> int:
+    """In how many hierarchies the process is in the group that has this one's name below ours. The paths before that
+    depend on where the hierarchies are mounted and on who asks."""
+    own = "/" + "/".join(folder.split("/")[-2:])
+    return sum(line.endswith(own) for line in _read(f"/proc/{pid}/cgroup").splitlines())
 
 
 def _kill_members(folder: str) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol
@@ -13,12 +14,14 @@ import msgspec
 
 from corral.config import Boot
 from corral.errors import SandboxFailed
-from corral.model import ExitCause, InstanceId, Revision, SlotId
-from corral.ports import Exit, Launch, SandboxEvents
+from corral.model import ExitCause, InstanceId, Revision, RevisionId, SlotId
+from corral.ports import Exit, Keep, Launch, SandboxEvents
 from corral.sandbox import processes, syscalls
 from corral.sandbox.cgroups import Group, Limits, Toll
 from corral.sandbox.exits import judge
 from corral.sandbox.interpreters import DEFAULT, Interpreter, find_interpreter
+from corral.sandbox.keeping import Keeping
+from corral.sandbox.kept import KeptZygote
 from corral.sandbox.parking import Parked
 from corral.sandbox.slots import Slot, close_all
 from corral.sandbox.zygotes import Zygote
@@ -29,6 +32,8 @@ QUICK_S = 1.0
 """A zygote that ended sooner is started again only when it is needed."""
 CLOSE_MAX_S = 0.8
 """For all instances to end. The parent gives the keeper 1.2 s, and groups are removed after it."""
+HINT_MAX_S = 0.1
+"""For the status of an instance that its function's own zygote has to collect."""
 REMOVE_AGAIN_S = 0.02
 REMOVE_AT_ONCE = 20
 """Groups, some 5 ms: making a slot waits for it in the same thread."""
@@ -41,6 +46,7 @@ class Tier(Protocol):
 
     name: str
     is_isolated: bool
+    has_groups: bool
 
     def sweep(self) -> int:
         """Remove what an earlier keeper left under our name. Blocks until it is gone."""
@@ -95,7 +101,11 @@ class Running:
         self.slot = slot
         self.limits = limits
         self.zygote: Zygote | None = None
-        """None: its zygote is still to be started."""
+        """None: its zygote is still to be started; or it is a fork of `kept`."""
+        self.kept: KeptZygote | None = None
+        """Its function's own zygote, where that forks it."""
+        self.hint: int | None = None
+        """Its wait status, as that says."""
         self.pid: int | None = None
         self.pidfd: int | None = None
         self.stopped_as: ExitCause | None = None
@@ -110,8 +120,9 @@ class Running:
 class ForkingSandbox:
     """Implements ports.Sandbox. Everything runs on the loop but the making of slots, which has a thread."""
 
-    def __init__(self, tier: Tier, pids_max: int, mark: str, events: SandboxEvents) -> None:
-        """`mark` stands in the environment of all our processes, so that the next keeper finds what we leave."""
+    def __init__(self, tier: Tier, pids_max: int, mark: str, events: SandboxEvents, is_strict: bool = False) -> None:
+        """`mark` stands in the environment of all our processes, so that the next keeper finds what we leave.
+        `is_strict`: no revision gets a zygote of its own."""
         self.tier = tier.name
         self._tier = tier
         self._pids_max = pids_max
@@ -131,12 +142,14 @@ class ForkingSandbox:
         self.runtimes: dict[str, str] = {}
         """Runtime -> interpreter version, of those that were up."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="slots")
+        self.keeps_zygotes = tier.is_isolated and tier.has_groups and not is_strict
+        self._keeping = Keeping(tier.make_slot, self._open_kept_parts, pids_max, self._thread, self, events)
         # Instances whose zygote died become our children: their ends stay visible to us.
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
 
     # -- slots ------------------------------------------------------------------------------------------------
 
-    async def prepare(self, slot: SlotId) -> str:
+    async def prepare(self, slot: SlotId, is_bare: bool = False) -> str:
         loop = asyncio.get_running_loop()
         try:
             made = await loop.run_in_executor(self._thread, self._tier.make_slot, slot)
@@ -147,7 +160,9 @@ class ForkingSandbox:
             made.group.remove()
             raise SandboxFailed(f"slot {slot} came too late, everything ends")
         self._slots[slot] = made
-        self._park(made)
+        made.is_bare = is_bare
+        if not is_bare:
+            self._park(made)
         return made.address
 
     def _park(self, slot: Slot) -> None:
@@ -194,14 +209,39 @@ class ForkingSandbox:
         spec = launch.revision.spec
         running = Running(launch, slot, Limits(spec.memory_mib, spec.cpu, self._pids_max))
         self._running[launch.instance] = running
+        kept = self._keeping.of(launch.revision.id)
+        if kept is None or not self._start_kept(running, kept):
+            self._start_plainly(running)
+
+    def _start_plainly(self, running: Running) -> None:
+        slot, runtime = running.slot, running.launch.revision.spec.runtime
         if self._is_parked_for(running) and self._bind(running):
             return
         slot.dismiss()
-        zygote = self._zygotes.get(spec.runtime)
+        zygote = self._zygotes.get(runtime)
         if zygote is None:
-            self.warm(spec.runtime)
+            self.warm(runtime)
         else:
             self._fork(running, zygote)
+
+    def _start_kept(self, running: Running, kept: KeptZygote) -> bool:
+        """By the function's own zygote, which has loaded its code. False: it does not listen."""
+        launch, slot = running.launch, running.slot
+        slot.dismiss()
+        fds: dict[str, int] = {}
+        try:
+            slot.group.limit(running.limits)
+            # Its network is the zygote's.
+            fds |= slot.lend(without="netns")
+            fds |= self._tier.open_tmp()
+            fds["log"] = os.dup(launch.log_fd)
+            kept.start(launch.instance, slot, fds, launch.stamps)
+        except OSError:
+            return False
+        finally:
+            close_all(fds)
+        running.kept = kept
+        return True
 
     def _is_parked_for(self, running: Running) -> bool:
         """A parked child runs the default interpreter, and is in a network namespace of its own already."""
@@ -255,6 +295,10 @@ class ForkingSandbox:
     def _open_parts(self, running: Running) -> dict[str, int]:
         """Descriptors of what belongs to the function; the caller's."""
         launch = running.launch
+        plan = self._plan(launch, running.slot) | {"want_code": launch.code is None, "stamps": launch.stamps}
+        return self._open_code(launch, plan)
+
+    def _open_code(self, launch: Launch | Keep, plan: Mapping[str, Any]) -> dict[str, int]:
         fds = self._tier.open_package(launch.package)
         try:
             if launch.layer is not None:
@@ -262,7 +306,7 @@ class ForkingSandbox:
             fds["log"] = os.dup(launch.log_fd)
             if launch.code is not None:
                 fds["code"] = syscalls.sealed_file("code", launch.code)
-            fds["plan"] = syscalls.sealed_file("plan", msgspec.json.encode(self._plan(running)))
+            fds["plan"] = syscalls.sealed_file("plan", msgspec.json.encode(plan))
         except OSError:
             close_all(fds)
             raise
@@ -271,11 +315,9 @@ class ForkingSandbox:
     def _refuse(self, running: Running, exc: OSError) -> None:
         self._end(running, ExitCause.START_FAILED, f"a part of its sandbox was refused: {exc}")
 
-    def _plan(self, running: Running) -> dict[str, Any]:
-        launch = running.launch
+    def _plan(self, launch: Launch | Keep, slot: Slot) -> dict[str, Any]:
         revision, spec = launch.revision, launch.revision.spec
         user = self._tier.user_of(revision)
-        is_limited = running.slot.group.is_limiting
         memory_bytes = spec.memory_mib * 1024 * 1024
         return {
             "uid": user,
@@ -283,7 +325,7 @@ class ForkingSandbox:
             "hostname": revision.name,
             "memory_bytes": memory_bytes,
             "nofile": FILES_MAX,
-            "data_limit": None if is_limited else memory_bytes,
+            "data_limit": None if slot.group.is_limiting else memory_bytes,
             "package": self._tier.package_path(launch.package),
             "layer": None if launch.layer is None else self._tier.layer_path(launch.layer),
             "handler": spec.handler,
@@ -294,8 +336,7 @@ class ForkingSandbox:
             "namespace": revision.namespace,
             "memory_mib": spec.memory_mib,
             "timeout_s": spec.timeout_s,
-            "want_code": launch.code is None,
-            "stamps": launch.stamps,
+            "cores": math.ceil(spec.cpu),
         }
 
     # -- ending -----------------------------------------------------------------------------------------------
@@ -307,7 +348,7 @@ class ForkingSandbox:
         running.stopped_as = running.stopped_as or cause
         if running.pidfd is not None and running.pid is not None:
             self._tier.kill(running.pid, running.pidfd)
-        elif running.zygote is None:
+        elif running.zygote is None and running.kept is None:
             self._end(running, cause, "ended by Corral before it was begun")
         # Else it is being forked: `was_started` kills it.
 
@@ -315,9 +356,22 @@ class ForkingSandbox:
         assert running.pidfd is not None
         asyncio.get_running_loop().remove_reader(running.pidfd)
         running.is_dead = True
-        if running.zygote is not None and not running.zygote.is_running:
+        if running.kept is not None:
+            self._await_hint(running, running.kept)
+        elif running.zygote is not None and not running.zygote.is_running:
             self._collect(running)
         # Else its zygote, which is its parent, is about to tell the status.
+
+    def _await_hint(self, running: Running, kept: KeptZygote) -> None:
+        """It is the zygote's child, or the reaper's: the status is not ours to collect."""
+        if running.hint is not None or running.stopped_as is not None or kept.is_gone:
+            self._judge(running, running.hint)
+        else:
+            asyncio.get_running_loop().call_later(HINT_MAX_S, self._judge_unheard, running)
+
+    def _judge_unheard(self, running: Running) -> None:
+        if self._running.get(running.instance) is running:
+            self._judge(running, None)
 
     def _collect(self, running: Running) -> None:
         """We are its parent: its zygote died before it."""
@@ -344,8 +398,8 @@ class ForkingSandbox:
             os.close(running.pidfd)
         if running.pid is not None:
             self._tier.bury(running.pid)
-        else:
-            # It may have been forked by a zygote that died before it could tell.
+        if running.pid is None or running.kept is not None:
+            # A zygote that died before it could tell may have forked it; one with user code may have put more there.
             running.slot.group.kill()
         running.slot.close()
         self._leave(running.slot.group)
@@ -386,9 +440,10 @@ class ForkingSandbox:
         """Children nobody knows: forked by a zygote that died, or gone from their instance (T0)."""
         self._sweep = None
         known = {zygote.pid for zygote in self._zygotes.values()}
+        known |= set(self._keeping.pids())
         known |= {running.pid for running in self._running.values() if running.pid is not None}
-        # A search for interpreters runs some: they are children that nobody here knows either.
-        if self._searches or not processes.reap_strays(known, self._mark):
+        # A search for interpreters runs some, and a zygote that is being made is one: children that nobody here knows.
+        if self._searches or self._keeping.is_making or not processes.reap_strays(known, self._mark):
             self._sweep_soon()
 
     # -- zygotes ----------------------------------------------------------------------------------------------
@@ -414,7 +469,9 @@ class ForkingSandbox:
 
     def _of(self, zygote: Zygote | None, runtime: str) -> list[Running]:
         found = self._running.values()
-        return [it for it in found if it.zygote is zygote and it.launch.revision.spec.runtime == runtime]
+        return [
+            it for it in found if it.zygote is zygote and it.kept is None and it.launch.revision.spec.runtime == runtime
+        ]
 
     def zygote_pids(self) -> dict[str, int]:
         """Runtime -> pid, of the zygotes that are up."""
@@ -425,7 +482,7 @@ class ForkingSandbox:
         self._events.zygote_up(zygote.runtime, zygote.pid)
         if zygote.runtime == DEFAULT:
             for slot in self._slots.values():
-                if slot.parked is None:
+                if slot.parked is None and not slot.is_bare:
                     self._park(slot)
 
     def is_down(self, zygote: Zygote, detail: str) -> None:
@@ -442,6 +499,7 @@ class ForkingSandbox:
                 # It is our child now, and ends. The next zygote that comes up forks another one into the slot.
                 slot.dismiss()
                 self._sweep_soon()
+        self._keeping.runtime_ended(zygote.runtime, detail)
         if self._is_closing:
             return
         self._events.zygote_down(zygote.runtime, detail)
@@ -489,8 +547,74 @@ class ForkingSandbox:
 
     def has_exited(self, instance: InstanceId, status: int) -> None:
         running = self._running.get(instance)
-        if running is not None:
+        if running is None:
+            return
+        if running.kept is not None and not running.is_dead:
+            running.hint = status
+        else:
             self._judge(running, status)
+
+    # -- zygotes of functions ---------------------------------------------------------------------------------
+
+    def keep(self, keep: Keep) -> bool:
+        if self._keeping.is_known(keep.revision.id) or self._is_closing:
+            return False
+        zygote, why = self._zygotes.get(keep.revision.spec.runtime), ""
+        if not self.keeps_zygotes:
+            why = "on this server each instance loads its code by itself"
+        elif zygote is None:
+            self.warm(keep.revision.spec.runtime)
+            why = "the zygote of its runtime is not up yet"
+        if zygote is None or why:
+            self._events.zygote_gone(keep.name, keep.revision.id, why, False)
+        else:
+            self._keeping.keep(keep, zygote)
+        return True
+
+    def drop(self, revision: RevisionId) -> None:
+        self._keeping.drop(revision, "it was given up")
+
+    def zygotes(self) -> dict[RevisionId, float]:
+        """May be called from another thread."""
+        return self._keeping.used_mib()
+
+    def _open_kept_parts(self, keep: Keep, slot: Slot) -> dict[str, int]:
+        fds = self._tier.open_tmp()
+        try:
+            return fds | self._open_code(keep, self._plan(keep, slot))
+        except OSError:
+            close_all(fds)
+            raise
+
+    def was_not_raised(self, zygote: InstanceId, why: str) -> None:
+        kept = self._keeping.named(zygote)
+        if kept is not None:
+            kept.was_not_raised(why)
+
+    def was_kept(self, kept: KeptZygote, load_s: float) -> None:
+        self._events.zygote_kept(kept.revision.id, kept.used_mib(), load_s)
+
+    def is_gone(self, kept: KeptZygote, why: str, is_unsafe: bool) -> None:
+        self._keeping.forget(kept)
+        self._events.zygote_gone(kept.name, kept.revision.id, why, is_unsafe)
+
+    def is_empty(self, kept: KeptZygote) -> None:
+        self._leave(self._keeping.forget_wholly(kept))
+        self._sweep_soon()
+
+    def was_born(self, instance: InstanceId, pid: int, pidfd: int) -> None:
+        self.was_started(instance, pid, pidfd)
+
+    def was_not_born(self, instance: InstanceId) -> None:
+        """No start is lost by a zygote: the slot still has all it needs."""
+        running = self._running.get(instance)
+        if running is None:
+            return
+        running.kept = None
+        if running.stopped_as is not None:
+            self._end(running, running.stopped_as, "ended by Corral before it was begun")
+        else:
+            self._start_plainly(running)
 
     # -- the whole --------------------------------------------------------------------------------------------
 
@@ -525,6 +649,7 @@ class ForkingSandbox:
                 while self._running:
                     self._all_ended.clear()
                     await self._all_ended.wait()
+                await self._keeping.close()
         for zygote in list(self._zygotes.values()):
             zygote.kill()
             await zygote.ended.wait()
@@ -545,9 +670,13 @@ class ForkingSandbox:
 def open_forking(tier: Tier, boot: Boot, events: SandboxEvents) -> ForkingSandbox:
     """The backend of `tier`, after what an earlier keeper left under the same name was removed."""
     tier.sweep()
-    return ForkingSandbox(tier, boot.settings.keeper.pids_max, boot.name, events)
+    keeper = boot.settings.keeper
+    return ForkingSandbox(tier, keeper.pids_max, boot.name, events, is_strict=keeper.isolation == "strict")
 
 
 def _remove(groups: Sequence[Group]) -> list[Group]:
-    """Those the kernel has not let go of yet."""
-    return [group for group in groups if not group.remove()]
+    """Those the kernel has not let go of yet. What still runs in them has no business there."""
+    left = [group for group in groups if not group.remove()]
+    for group in left:
+        group.kill()
+    return left

@@ -30,6 +30,7 @@ class NamespaceTier:
         self._tmp_mib = settings.tmp_mib
         self._mark = boot.name
         self._groups = open_groups(f"corral-{boot.name}")
+        self.has_groups = self._groups.version != "none"
         # Slots are made with the usual limits, so that most starts need not write any.
         spec = FunctionSpec()
         self._usual = Limits(spec.memory_mib, spec.cpu, settings.pids_max)

@@ -43,9 +43,9 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 
     def refusal(self, isolation: str) -> str | None:
         """Why the setting cannot be had here; None: it can."""
-        if isolation != "namespaces" or self.allows_namespaces:
+        if isolation not in ("namespaces", "strict") or self.allows_namespaces:
             return None
-        return f"keeper.isolation = namespaces, must be auto or process here: {self.not_held('T0')[0]}"
+        return f"keeper.isolation = {isolation}, must be auto or process here: {self.not_held('T0')[0]}"
 
     def not_held(self, tier: str) -> list[str]:
         """One sentence for each protection that `tier` on this machine does not give."""

@@ -18,6 +18,7 @@ from corral.sandbox.slots import Slot
 class ProcessTier:
     name = "T0"
     is_isolated = False
+    has_groups = False
 
     def __init__(self, boot: Boot) -> None:
         self._sockets = Path(boot.run) / "i"

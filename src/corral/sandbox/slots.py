@@ -22,6 +22,8 @@ class Slot:
         self.path = path
         self.group = group
         self._fds: dict[str, int] = {}
+        self.is_bare = False
+        """No child shall wait in it."""
         self.parked: Parked | None = None
         """The child that waits in it; None: one is forked when it is needed."""
         listener = listen(path, owner)
@@ -38,12 +40,13 @@ class Slot:
         for number, fd in enumerate(self.group.entrances()):
             self._fds[f"tasks{number}"] = fd
 
-    def lend(self) -> dict[str, int]:
+    def lend(self, without: str = "") -> dict[str, int]:
         """Copies of the descriptors, the caller's. Ours stay, for another child should the first one die unused."""
         copies: dict[str, int] = {}
         try:
             for name, fd in self._fds.items():
-                copies[name] = os.dup(fd)
+                if name != without:
+                    copies[name] = os.dup(fd)
         except OSError:
             close_all(copies)
             raise

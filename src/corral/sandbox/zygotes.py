@@ -55,6 +55,7 @@ class Nursery(Protocol):
 
     def was_refused(self, instance: InstanceId, error: str) -> None: ...
     def has_exited(self, instance: InstanceId, status: int) -> None: ...
+    def was_not_raised(self, zygote: InstanceId, why: str) -> None: ...
 
 
 class Zygote:
@@ -92,6 +93,12 @@ class Zygote:
         """Ask for a child that waits. The descriptors are ours from now on."""
         packet = {"op": "park", "slot": slot, "fds": list(fds), "isolated": is_isolated}
         self._post(packet, fds, partial(self._nursery.was_not_parked, slot))
+
+    def raise_kept(self, name: InstanceId, fds: Mapping[str, int]) -> None:
+        """Ask for a zygote of one function; what it is to be is in the file `plan`. The descriptors are ours from now
+        on."""
+        packet = {"op": "raise", "zygote": name, "fds": list(fds), "isolated": True}
+        self._post(packet, fds, partial(self._nursery.was_not_raised, name))
 
     def _post(self, packet: Mapping[str, Any], fds: Mapping[str, int], refuse: Callable[[str], None]) -> None:
         self._outbox.append(Order(msgspec.json.encode(packet), list(fds.values()), refuse))
@@ -161,6 +168,13 @@ class Zygote:
                 self._nursery.parked_exited(slot, status)
             case {"op": "failed", "slot": slot, "error": error}:
                 self._nursery.was_not_parked(slot, error)
+            case {"op": "started", "zygote": _}:
+                # It speaks for itself.
+                os.close(fds[0])
+            case {"op": "exited", "zygote": name, "status": status} if status:
+                self._nursery.was_not_raised(name, "its sandbox could not be made")
+            case {"op": "failed", "zygote": name, "error": error}:
+                self._nursery.was_not_raised(name, error)
             case {"op": "started", "instance": instance, "pid": pid}:
                 self._nursery.was_started(instance, pid, fds[0])
             case {"op": "exited", "instance": instance, "status": status}:

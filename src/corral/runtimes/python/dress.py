@@ -31,6 +31,8 @@ class Wardrobe:
 
     def __init__(self) -> None:
         self.filter: Optional[seccomp.Filter] = seccomp.find_filter()
+        self.wide_filter: Optional[seccomp.Filter] = seccomp.find_filter(is_wide=True)
+        """For zygotes of functions."""
         self.null_fd = os.open("/dev/null", os.O_RDONLY)
         self.masked = [path for path in _MASKED if os.path.exists(path)]
 
@@ -38,10 +40,10 @@ class Wardrobe:
 def prepare(is_isolated: bool, fds: Dict[str, int], wardrobe: Wardrobe) -> None:
     """Uses up what it needs of `fds`; a child that is to wait keeps nothing but LISTEN_FD and ORDERS_FD besides 0, 1
     and 2."""
-    _join_groups(fds)
+    join_groups(fds)
     if is_isolated:
         _enter_namespaces(fds)
-        _mount(fds, wardrobe)
+        mount_own(fds, wardrobe)
     _keep_descriptors(fds, wardrobe)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if os.geteuid() == 0:
@@ -57,21 +59,41 @@ def finish(is_isolated: bool, plan: Dict[str, Any], fds: Dict[str, int], wardrob
     os.dup2(fds["log"], 2)
     if is_isolated:
         socket.sethostname(plan.get("hostname") or "instance")
-        if "code_root" in fds:
-            kernel.move_mount(fds["code_root"], "/function")
-        if "layer_root" in fds:
-            kernel.move_mount(fds["layer_root"], "/layer")
+        mount_code(fds)
     kernel.close_from(LISTEN_FD + 1)
     fds["log"] = 2
-    _limit(plan)
+    limit(plan)
     _become(plan)
     if wardrobe.filter is not None:
         wardrobe.filter.install()
-    for name, value in (plan.get("env") or {}).items():
-        os.environ[name] = value
+    os.environ.update(plan.get("env") or {})
 
 
-def _join_groups(fds: Dict[str, int]) -> None:
+def mount_code(fds: Dict[str, int]) -> None:
+    for name, target in (("code_root", "/function"), ("layer_root", "/layer")):
+        if name in fds:
+            kernel.move_mount(fds.pop(name), target)
+
+
+def inherit(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
+    """Instead of both, in a child of a function's own zygote, which has its user and most of its namespaces from there.
+    Afterwards only 0, 1, 2 and LISTEN_FD are open."""
+    kernel.unshare(kernel.CLONE_NEWNS)
+    mount_own(fds, wardrobe)
+    mount_code(fds)
+    os.chdir("/tmp")
+    os.setsid()
+    os.dup2(fds["log"], 1)
+    os.dup2(fds["log"], 2)
+    os.dup2(fds.pop("listen"), LISTEN_FD, inheritable=False)
+    kernel.close_from(LISTEN_FD + 1)
+    fds["log"] = 2
+    kernel.drop_capabilities()
+    if wardrobe.filter is not None:
+        wardrobe.filter.install()
+
+
+def join_groups(fds: Dict[str, int]) -> None:
     for name in [name for name in fds if name.startswith("tasks")]:
         fd = fds.pop(name)
         os.write(fd, b"0")
@@ -84,14 +106,19 @@ def _enter_namespaces(fds: Dict[str, int]) -> None:
     kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
 
 
-def _mount(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
+def mount_own(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
     """The zygote's mounts are private already, so nothing of this is seen outside."""
-    guarded = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-    kernel.mount("proc", "/proc", "proc", guarded | kernel.MS_RDONLY)
+    mount_proc()
     for path in wardrobe.masked:
         kernel.mount("/dev/null", path, None, kernel.MS_BIND)
     if "tmp" in fds:
         kernel.move_mount(fds.pop("tmp"), "/tmp")
+
+
+def mount_proc() -> None:
+    """Of the present pid namespace."""
+    guarded = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+    kernel.mount("proc", "/proc", "proc", guarded | kernel.MS_RDONLY)
 
 
 def _keep_descriptors(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
@@ -104,7 +131,7 @@ def _keep_descriptors(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
         kernel.close_from(ORDERS_FD + 1)
 
 
-def _limit(plan: Dict[str, Any]) -> None:
+def limit(plan: Dict[str, Any]) -> None:
     files = min(plan.get("nofile") or FILES_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if plan.get("data_limit"):

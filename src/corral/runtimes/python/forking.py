@@ -1,4 +1,4 @@
-"""The zygote: one thread, one socket to the keeper, one fork for each `start` or `park`. Runs none of a user's code.
+"""The zygote: one thread, one socket to the keeper, one fork for each order. Runs none of a user's code.
 
 Siblings must not draw the same random numbers. `random` seeds itself anew after os.fork. OpenSSL seeds itself at its
 first use, which is in the child because the zygote never draws from it, and again when the pid changes: the zygote is
@@ -13,7 +13,10 @@ import socket
 from typing import Any, Dict, NoReturn, Tuple
 
 from .. import kernel
-from . import dress, instance, logs, orders, rehearsal
+from . import dress, instance, logs, orders, raising, rehearsal
+
+KINDS = {"start": "instance", "park": "slot", "raise": "zygote"}
+"""Order -> the field that names what is to be forked."""
 
 
 def serve(fd: int) -> NoReturn:
@@ -67,8 +70,8 @@ class Zygote:
         return True
 
     def _begin(self, order: orders.Order) -> None:
-        """A child, to start at once or to be parked."""
-        kind = "instance" if order.message["op"] == "start" else "slot"
+        """A child: to start at once, to be parked, or to raise a function's own zygote."""
+        kind = KINDS[order.message["op"]]
         name = {kind: order.message[kind]}
         try:
             pid = self._fork(order)
@@ -82,7 +85,7 @@ class Zygote:
 
     def _fork(self, order: orders.Order) -> int:
         """The pid as the host counts. os.fork, not a raw clone: Python's and libc's fork hooks must run."""
-        if not order.message["isolated"]:
+        if order.message["op"] == "raise" or not order.message["isolated"]:
             pid = os.fork()
         else:
             kernel.unshare(kernel.CLONE_NEWPID)
@@ -91,6 +94,8 @@ class Zygote:
             finally:
                 if os.getpid() != 1:
                     kernel.setns(self._own_pid_namespace, kernel.CLONE_NEWPID)
+        if pid == 0 and order.message["op"] == "raise":
+            raising.raise_zygote(order, self._wardrobe, self._own_pid_namespace)
         if pid == 0:
             instance.live(order, self._wardrobe)
         return pid

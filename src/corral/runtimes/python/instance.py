@@ -39,32 +39,43 @@ def live(order: orders.Order, wardrobe: dress.Wardrobe) -> NoReturn:
         status = LOAD_FAILED
         _run(plan, code, stamps)
         status = 0
-    except frames.Broken as exc:
-        status = BROKEN
-        os.write(fds.get("log", 2), ("corral: the gateway broke the protocol: %s\n" % exc).encode("utf-8", "replace"))
     except BaseException as exc:
-        text = "corral: the sandbox could not be made: %s" if status == DRESS_FAILED else "corral: cannot go on: %s"
-        os.write(fds.get("log", 2), (text % (exc or type(exc).__name__) + "\n").encode("utf-8", "replace"))
+        status = explain(exc, status, fds.get("log", 2))
     finally:
         os._exit(status)
+
+
+def explain(exc: BaseException, status: int, log: int) -> int:
+    """Why it ends, to its log; the status it ends with, if it would be `status`."""
+    if isinstance(exc, frames.Broken):
+        status, text = BROKEN, "the gateway broke the protocol: %s"
+    else:
+        text = "the sandbox could not be made: %s" if status == DRESS_FAILED else "cannot go on: %s"
+    os.write(log, ("corral: " + text % (exc or type(exc).__name__) + "\n").encode("utf-8", "replace"))
+    return status
 
 
 def _run(plan: Dict[str, Any], code: bytes, stamps: Dict[str, float]) -> None:
     try:
         loaded = load.load(plan, code)
     except load.LoadFailed as failed:
-        _write_failure(failed)
+        write_failure(failed)
         _announce(failed)
         os._exit(LOAD_FAILED)
     logs.configure_logging()
     gc.freeze()
     gc.enable()
     stamps["loaded"] = time.monotonic()
+    serve_loaded(loaded, plan, stamps)
+
+
+def serve_loaded(loaded: load.Loaded, plan: Dict[str, Any], stamps: Dict[str, float]) -> None:
+    """For ever. Raises frames.Broken."""
     concurrency = plan.get("concurrency") or (100 if loaded.handler.is_async else 1)
     serve.serve(dress.LISTEN_FD, loaded.handler, concurrency, serve.introduction(loaded, concurrency, stamps))
 
 
-def _write_failure(failed: load.LoadFailed) -> None:
+def write_failure(failed: load.LoadFailed) -> None:
     sys.stderr.write("corral: %s\n%s" % (failed, failed.traceback))
     sys.stderr.flush()
     logging.shutdown()

@@ -21,6 +21,9 @@ FIRST_UNKNOWN = 463
 _NAMESPACES = 0x7E02_0000
 """CLONE_NEW* of mount, cgroup, uts, ipc, user, pid and network."""
 _NEW_TIME = 0x80
+_RAISING = ("mount", "move_mount", "setns")
+"""Calls a function's own zygote needs besides, to dress its children."""
+_RAISING_NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID
 _FAMILIES = (1, 2, 10, 16)
 """unix, inet, inet6, netlink. Others are not held by a network namespace (vsock) or only open the kernel (alg)."""
 
@@ -78,8 +81,11 @@ Step = Union[str, Tuple[int, int, str, str]]
 """A label, or (code, k, label if true, label if false); an empty label means the next step."""
 
 
-def program(architecture: Architecture) -> bytes:
-    """The filter, as an array of struct sock_filter."""
+def program(architecture: Architecture, is_wide: bool = False) -> bytes:
+    """The filter, as an array of struct sock_filter. `is_wide`: for a function's own zygote; each of its children adds
+    the other one on top."""
+    denied = sorted(number for name, number in architecture.denied.items() if not (is_wide and name in _RAISING))
+    unshared = (_NAMESPACES | _NEW_TIME) & ~(_RAISING_NAMESPACES if is_wide else 0)
     steps: List[Step] = [
         (_LOAD, _ARCH, "", ""),
         (_EQUAL, architecture.audit, "", "kill"),
@@ -92,10 +98,10 @@ def program(architecture: Architecture) -> bytes:
         (_EQUAL, architecture.socketpair, "socket", ""),
         (_EQUAL, architecture.personality, "personality", ""),
     ]
-    steps += [(_EQUAL, number, "deny", "") for number in sorted(architecture.denied.values())]
+    steps += [(_EQUAL, number, "deny", "") for number in denied]
     steps += [(_RETURN, ALLOW, "", "")]
     steps += ["clone", (_LOAD, _ARGUMENT, "", ""), (_ANY_BIT, _NAMESPACES, "deny", "allow")]
-    steps += ["unshare", (_LOAD, _ARGUMENT, "", ""), (_ANY_BIT, _NAMESPACES | _NEW_TIME, "deny", "allow")]
+    steps += ["unshare", (_LOAD, _ARGUMENT, "", ""), (_ANY_BIT, unshared, "deny", "allow")]
     steps += ["socket", (_LOAD, _ARGUMENT, "", "")]
     steps += [(_EQUAL, family, "allow", "") for family in _FAMILIES]
     steps += [(_RETURN, _ERRNO | errno.EAFNOSUPPORT, "", "")]
@@ -126,12 +132,12 @@ def _assemble(steps: List[Step]) -> bytes:
     return assembled
 
 
-def find_filter() -> "Optional[Filter]":
+def find_filter(is_wide: bool = False) -> "Optional[Filter]":
     """None: this kernel takes no filters, or we have none for its machine. The keeper says so (sandbox/probe.py)."""
     architecture = ARCHITECTURES.get(platform.machine())
     if architecture is None or not _is_offered():
         return None
-    return Filter(architecture)
+    return Filter(program(architecture, is_wide))
 
 
 def _is_offered() -> bool:
@@ -146,8 +152,7 @@ def _is_offered() -> bool:
 class Filter:
     """A program ready to be installed: made once in the zygote."""
 
-    def __init__(self, architecture: Architecture) -> None:
-        code = program(architecture)
+    def __init__(self, code: bytes) -> None:
         self._code = ctypes.create_string_buffer(code, len(code))
         self._header = ctypes.create_string_buffer(struct.pack("@HP", len(code) // 8, ctypes.addressof(self._code)))
         self._address = ctypes.addressof(self._header)

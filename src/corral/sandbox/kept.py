@@ -1,0 +1,291 @@
+"""One function's own zygote from the keeper's side (docs/zygote.md). It has run user code, so what it says is believed
+only where the kernel confirms it, and no start depends on it: whatever it does not do is done without it."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from corral.model import InstanceId, Revision
+from corral.sandbox.slots import Slot
+from corral.sandbox.words import KINDS, Improper, Said, Word, hear, open_pair, unsafe_sentence
+
+LOAD_MAX_S = 120.0
+"""A zygote that has not loaded the code by then is ended."""
+BIRTH_MAX_S = 1.0
+"""One that has not forked by then is ended, and the start goes another way. It takes 3 ms."""
+AT_ONCE = 64
+"""Packets read before others have their turn."""
+
+
+class Process(NamedTuple):
+    pid: int
+    pidfd: int
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+
+class Birth(NamedTuple):
+    """A start that was asked for and is not answered."""
+
+    instance: InstanceId
+    slot: Slot
+    late: asyncio.TimerHandle
+
+
+class Household(Protocol):
+    """Who is told what becomes of a zygote and its children."""
+
+    def was_kept(self, kept: "KeptZygote", load_s: float) -> None: ...
+    def is_gone(self, kept: "KeptZygote", why: str, is_unsafe: bool) -> None:
+        """It forks no more. Every birth it owed was told as `was_not_born` before."""
+        ...
+
+    def is_empty(self, kept: "KeptZygote") -> None:
+        """Nothing of it is left, its instances included."""
+        ...
+
+    def was_born(self, instance: InstanceId, pid: int, pidfd: int) -> None:
+        """`pidfd` is the receiver's."""
+        ...
+
+    def was_not_born(self, instance: InstanceId) -> None: ...
+    def has_exited(self, instance: InstanceId, status: int) -> None:
+        """As the zygote says: a hint."""
+        ...
+
+
+class KeptZygote:
+    def __init__(self, name: InstanceId, revision: Revision, slot: Slot, household: Household) -> None:
+        """`slot` is what it lives in; ours until `is_empty`."""
+        self.name = name
+        self.revision = revision
+        self.slot = slot
+        self.is_loaded = False
+        self.is_gone = False
+        self._household = household
+        self._loop = asyncio.get_running_loop()
+        self._ours, self._theirs = open_pair()
+        self._reaper: Process | None = None
+        self._zygote: Process | None = None
+        self._why = ""
+        self._is_unsafe = False
+        self._unsafe: dict[int, int] = {}
+        self._serials = itertools.count(1)
+        self._births: dict[int, Birth] = {}
+        self._children: dict[int, InstanceId] = {}
+        """Serial -> instance, of those born whose end it has not told."""
+        self._late = self._loop.call_later(LOAD_MAX_S, self.end, f"it has not loaded its code within {LOAD_MAX_S:g} s")
+        self._loop.add_reader(self._ours, self._read)
+
+    @property
+    def reaper_pid(self) -> int | None:
+        """None: it is still being made."""
+        return None if self._reaper is None else self._reaper.pid
+
+    def take_end(self) -> int:
+        """The other end of its socket, now the caller's."""
+        return self._theirs.detach()
+
+    def used_mib(self) -> float:
+        with contextlib.suppress(OSError):
+            return self.slot.group.used()[1]
+        return 0.0
+
+    # -- what it is told --------------------------------------------------------------------------------------
+
+    def start(self, instance: InstanceId, slot: Slot, fds: Mapping[str, int], stamps: Mapping[str, float]) -> None:
+        """Ask for an instance in `slot`. The descriptors stay ours. Raises OSError: it does not listen."""
+        serial = next(self._serials)
+        packet = msgspec.json.encode({"op": "start", "serial": serial, "fds": list(fds), "stamps": stamps})
+        socket.send_fds(self._ours, [packet], list(fds.values()))
+        late = self._loop.call_later(BIRTH_MAX_S, self._give_up, f"it forked no instance within {BIRTH_MAX_S:g} s")
+        self._births[serial] = Birth(instance, slot, late)
+
+    def end(self, why: str) -> None:
+        """Its instances go on."""
+        self._why = self._why or why
+        if self._zygote is not None:
+            self._zygote.kill()
+        if self._reaper is None or self._zygote is None:
+            # Not begun, or nobody knows which of them is it: there are no instances yet.
+            self.slot.group.kill()
+        if self._reaper is None:
+            self._gone()
+
+    def _give_up(self, why: str) -> None:
+        """It does not do what ours do: user code is in its way, and would be next time."""
+        self._is_unsafe = True
+        self.end(why)
+
+    def was_not_raised(self, why: str) -> None:
+        """The process that was to make its sandbox failed."""
+        if self._reaper is None and not self.is_gone:
+            self._why = self._why or why
+            self._gone()
+
+    # -- what it says -----------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                said = hear(self._ours)
+                if said is None:
+                    # It ended; or it lives on without hearing us, of no use.
+                    self._loop.remove_reader(self._ours)
+                    self.end("it ended by itself")
+                    return
+                self._take(said)
+            except BlockingIOError:
+                return
+            except Improper as exc:
+                self._loop.remove_reader(self._ours)
+                self._give_up(exc.message)
+                return
+
+    def _take(self, said: Said) -> None:
+        match said.word:
+            case Word.REAPER if self._reaper is None:
+                self._reaper = self._open(said.pid)
+                self._loop.add_reader(self._reaper.pidfd, self._is_empty)
+            case Word.LOADED if self._reaper is not None and self._zygote is None:
+                self._has_loaded(said)
+            case Word.UNSAFE if not self.is_loaded and said.serial < len(KINDS) and said.serial not in self._unsafe:
+                self._unsafe[said.serial] = said.number
+            case Word.FAILED if not self.is_loaded:
+                self.end("its code could not be loaded")
+            case Word.BORN if said.serial in self._births:
+                self._was_born(said)
+            case Word.EXITED if said.serial in self._children and said.number < 0x10000:
+                self._household.has_exited(self._children.pop(said.serial), said.number)
+            case Word.REFUSED if said.serial in self._births:
+                self._was_refused(said.serial)
+            case _:
+                raise Improper(f"it said {said.word.name} out of turn")
+
+    def _open(self, pid: int) -> Process:
+        """Raises Improper unless the process is in our group: opened first, so that it can't be another one by then."""
+        try:
+            process = Process(pid, os.pidfd_open(pid))
+        except OSError:
+            raise Improper(f"it spoke of process {pid}, which is not there") from None
+        if not self._is_in(process, self.slot):
+            os.close(process.pidfd)
+            raise Improper(f"it spoke of process {pid}, which is not its own")
+        return process
+
+    def _is_in(self, process: Process, slot: Slot) -> bool:
+        try:
+            return slot.group.holds(process.pid) and _is_alive(process)
+        except OSError:
+            return False
+
+    def _has_loaded(self, said: Said) -> None:
+        self._zygote = self._open(said.pid)
+        self._loop.add_reader(self._zygote.pidfd, self._zygote_ended)
+        assert self._reaper is not None
+        # Its own count may be a lie, or its threads not Python's: the kernel has one, too.
+        strangers = set(self.slot.group.threads()) - {self._reaper.pid, self._zygote.pid}
+        if strangers and not self._unsafe:
+            self._unsafe[0] = len(strangers)
+        if self._unsafe or self._why:
+            # No instance is there yet, so all in it goes.
+            self.slot.group.kill()
+            return
+        self._late.cancel()
+        self.is_loaded = True
+        self._household.was_kept(self, said.number / 1e6)
+
+    def _was_born(self, said: Said) -> None:
+        birth = self._births[said.serial]
+        try:
+            process = Process(said.pid, os.pidfd_open(said.pid))
+        except OSError:
+            # It ended at once; the zygote tells, or the time is up.
+            return
+        known = {each.pid for each in (self._reaper, self._zygote) if each is not None}
+        if process.pid in known or not self._is_in(process, birth.slot):
+            os.close(process.pidfd)
+            raise Improper(f"it spoke of process {said.pid}, which is not in the groups of the instance")
+        del self._births[said.serial]
+        birth.late.cancel()
+        self._children[said.serial] = birth.instance
+        self._household.was_born(birth.instance, *process)
+
+    def _was_refused(self, serial: int) -> None:
+        birth = self._births.pop(serial)
+        birth.late.cancel()
+        self._household.was_not_born(birth.instance)
+
+    # -- its end ----------------------------------------------------------------------------------------------
+
+    def _zygote_ended(self) -> None:
+        assert self._zygote is not None
+        self._loop.remove_reader(self._zygote.pidfd)
+        if not self.is_gone:
+            self._read()
+            self._gone()
+
+    def _is_empty(self) -> None:
+        """The reaper ended, and with it all that was below it."""
+        assert self._reaper is not None
+        self._loop.remove_reader(self._reaper.pidfd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._reaper.pid, os.WNOHANG)
+        if not self.is_gone:
+            self._read()
+            self._gone()
+        os.close(self._reaper.pidfd)
+        if self._zygote is not None:
+            self._loop.remove_reader(self._zygote.pidfd)
+            os.close(self._zygote.pidfd)
+        self._household.is_empty(self)
+
+    def _gone(self) -> None:
+        self.is_gone, self.is_loaded = True, False
+        self._late.cancel()
+        self._loop.remove_reader(self._ours)
+        self._ours.close()
+        self._theirs.close()
+        self._kill_rest()
+        births, self._births = self._births, {}
+        for birth in births.values():
+            birth.late.cancel()
+            # One that was forked and has not said so is not to come between.
+            birth.slot.group.kill()
+            self._household.was_not_born(birth.instance)
+        self._household.is_gone(self, self._reason(), self._is_unsafe or bool(self._unsafe))
+        if self._reaper is None:
+            self._household.is_empty(self)
+
+    def _kill_rest(self) -> None:
+        """What it started besides its instances, and children not yet in their groups."""
+        with contextlib.suppress(OSError):
+            for pid in self.slot.group.threads():
+                if pid != self.reaper_pid and pid > 0:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+    def _reason(self) -> str:
+        if self._unsafe:
+            return unsafe_sentence(self._unsafe)
+        with contextlib.suppress(OSError):
+            if self.slot.group.toll().out_of_memory:
+                return f"it used more than the function's {self.revision.spec.memory_mib} MiB"
+        return self._why or "it ended by itself"
+
+
+def _is_alive(process: Process) -> bool:
+    try:
+        signal.pidfd_send_signal(process.pidfd, 0)
+    except ProcessLookupError:
+        return False
+    return True
