@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -54,6 +55,30 @@ def test_a_requirement_is_installed_once_and_imported(server: Server, tmp_path: 
     server.ok("delete", "one")
     wait_for("the layer's end", lambda: not layers(server))
     assert server.cli("logs", "one", "--build").returncode == 3
+
+
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
+def test_an_archive_is_deployed_like_the_folder_in_it(shared: Server, tmp_path: Path, kind: str) -> None:
+    code = function(tmp_path / "code", "./dep-1.0-py3-none-any.whl\n")
+    wheel(code)
+    archive = Path(shutil.make_archive(str(tmp_path / f"packed-{kind}"), kind, code))
+    said = shared.ok("deploy", str(archive))
+    assert f"deployed packed-{kind} as revision 1" in said
+    assert shared.call(f"packed-{kind}").json()["version"] == "1.0"
+    (code / "corral.toml").write_text('name = "by-its-file"\nmemory = 64\n')
+    archive = Path(shutil.make_archive(str(tmp_path / f"packed-{kind}"), kind, code))
+    assert "deployed by-its-file" in shared.ok("deploy", str(archive))
+    assert shared.described("by-its-file")["spec"]["memory_mib"] == 64
+    sent = shared.ask("POST", "/corral/v1/namespaces/default/packages", archive.read_bytes(), shared.bearer)
+    assert sent.status == 201
+
+
+def test_a_bad_archive_is_refused_before_anything_is_sent(shared: Server, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../evil.py", "x")
+    refused = shared.cli("deploy", str(tmp_path / "evil.zip"))
+    assert refused.returncode == 2
+    assert refused.stderr == b"corral: package member '../evil.py' leads out of the package by ..\n"
 
 
 def test_what_cannot_be_installed_is_a_sentence_and_leaves_nothing(server: Server, tmp_path: Path) -> None:

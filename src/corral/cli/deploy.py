@@ -17,7 +17,8 @@ from corral.cli.sending import put, said, upload
 from corral.errors import Invalid, NotFound
 from corral.package.bundle import pack
 from corral.package.layer import dependencies
-from corral.package.manifest import KEYS, Deployment, read_deployments
+from corral.package.manifest import FILE, KEYS, Deployment, read_deployments
+from corral.package.opened import opened, stem
 
 TOLD_AFTER_S = 1.0
 
@@ -50,12 +51,18 @@ def _key_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @url_option
 @json_option
 def deploy(words: tuple[str, ...], namespace: str | None, url: str | None, as_json: bool, **flags: Any) -> int:
-    """Deploy the function NAME from PATH, a file or a folder. A corral.toml in the folder can say the same as the
-    flags, for one function or, under [functions.NAME], for many; NAME may then be left out, or pick one."""
+    """Deploy the function NAME from PATH, a file, a folder or an archive of one (.zip, .tar, .tar.gz, .tgz). A
+    corral.toml in the folder can say the same as the flags, for one function or, under [functions.NAME], for many; NAME
+    may then be left out, or pick one. An archive without one may name the function by its own name."""
     name, path = _name_and_path(words)
     flags["env"] = _environment(flags["env"])
-    deployments = read_deployments(path, name, namespace, flags)
-    client = Client(url)
+    with opened(path) as folder:
+        if not (folder / FILE).is_file():
+            name = name or stem(path)
+        return _deploy(Client(url), read_deployments(folder, name, namespace, flags), as_json)
+
+
+def _deploy(client: Client, deployments: list[Deployment], as_json: bool) -> int:
     _warn_of_cores(client, deployments)
     before = _specs_before(client, deployments)
     with _told_of_installation(deployments):

@@ -13,7 +13,7 @@ from corral import __version__, errors
 COMMANDS = {
     "up": ("corral.cli.up:up", "Start a server on this machine."),
     "dev": ("corral.cli.dev.main:dev", "Serve what you write, anew at each save."),
-    "deploy": ("corral.cli.deploy:deploy", "Deploy a function from a file or folder."),
+    "deploy": ("corral.cli.deploy:deploy", "Deploy a function from a file, folder or archive."),
     "invoke": ("corral.cli.invoke:invoke", "Call a function and print its answer."),
     "list": ("corral.cli.functions:list_functions", "List the functions."),
     "describe": ("corral.cli.functions:describe", "Show a function: settings, instances and why that many."),

@@ -3,53 +3,23 @@
 The standard library only reads member after member here; it never extracts. Its own filters were passed by in several
 ways in the interpreters we run on (CVE-2025-4517, CVE-2025-4330, CVE-2025-8194)."""
 
-import gzip
 import hashlib
-import io
 import os
-import re
-import tarfile
 import unicodedata
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
-
-import msgspec
+from typing import BinaryIO
 
 from corral.errors import Invalid
+from corral.package.member import Limits, Member
+from corral.package.tar import tar_members
+from corral.package.zip import ZIP, zip_members
 
-CHUNK = 256 * 1024
-NAME_MAX_BYTES = 255
-PATH_MAX_BYTES = 1000
-DEPTH_MAX = 32
-"""Names of a path: folders inside folders cost time for each file in them."""
-DRIVE = re.compile(r"[A-Za-z]:")
+__all__ = ["Limits", "sync_folder", "unpack"]
 
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    bytes_max: int
-    """All files together, unpacked."""
-    members_max: int
-    """Files and folders, those that are only parts of a path included."""
-
-
-class _Bounded(io.RawIOBase):
-    """Reads `source` up to `most` bytes, counted after decompression: a bomb goes off in here."""
-
-    def __init__(self, source: BinaryIO, most: int) -> None:
-        self._source, self._left, self._most = source, most, most
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._source.read(CHUNK if size < 0 else size)
-        self._left -= len(data)
-        if self._left < 0:
-            raise Invalid(f"package unpacks to more than {self._most} bytes, headers included: too large")
-        return data
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+"""Of files that are packages already."""
+_OTHERS = {b"\xfd7zXZ": "xz", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf": "7z", b"Rar!": "rar"}
 
 
 class _Tree:
@@ -94,104 +64,54 @@ class _Tree:
 
 
 def unpack(archive: Path, folder: Path, limits: Limits) -> str:
-    """Write the files of `archive` (tar, also gzipped) into the empty `folder`; the sha256 of the contents, hex.
-    Files have mode 0644, or 0755 when their owner may execute them; folders 0755. Everything is on disk on return.
-    The hash is over sorted paths, the executable bit and contents: times, owners and order do not matter.
-    Raises Invalid; `folder` then holds a part and is to be thrown away."""
+    """Write the files of `archive` (zip, or tar, plain or gzipped) into the empty `folder`; the sha256 of the contents,
+    hex. Files have mode 0644, or 0755 when their owner may execute them; folders 0755. Everything is on disk on return.
+    The hash is over sorted paths, the executable bit and contents: times, owners, order and the kind of archive do not
+    matter. Raises Invalid; `folder` then holds a part and is to be thrown away."""
     tree = _Tree(limits.members_max)
     contents: list[str] = []
     left = limits.bytes_max
-    with archive.open("rb") as raw, _readable(raw, limits) as tar:
-        for member in tar:
-            path = _checked_path(member)
-            if path is None:
-                continue
-            _check_kind(member, path)
-            for new in tree.add(path, member.isdir()):
+    with archive.open("rb") as raw:
+        for member in _members(raw, limits):
+            for new in tree.add(member.path, member.is_folder):
                 (folder / new).mkdir()
-            if member.isdir():
-                contents.append(f"{path}\0folder\0")
+            if member.is_folder:
+                contents.append(f"{member.path}\0folder\0")
                 continue
             left -= member.size
             if left < 0:
                 raise Invalid(f"package unpacks to more than {limits.bytes_max} bytes: too large")
-            contents.append(_write_file(tar, member, folder / path, path))
+            contents.append(_write_file(member, folder / member.path))
     if not any(not line.endswith("\0folder\0") for line in contents):
         raise Invalid("package holds no file, must hold at least the function's module")
     _settle_folders(folder)
     return hashlib.sha256("\n".join(sorted(contents)).encode()).hexdigest()
 
 
-@contextmanager
-def _readable(raw: BinaryIO, limits: Limits) -> Iterator[tarfile.TarFile]:
-    """The archive as a forward-only tar; what can go wrong in reading it becomes Invalid."""
-    magic = raw.read(4)
+def _members(raw: BinaryIO, limits: Limits) -> Iterator[Member]:
+    magic = raw.read(8)
     raw.seek(0)
-    if magic.startswith(b"PK"):
-        raise Invalid("package is a zip archive, must be a tar, plain or gzipped")
-    # A member costs its header and the filling up of its last block besides its contents.
-    most = limits.bytes_max + limits.members_max * 2048 + 1024 * 1024
-    source = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if magic.startswith(b"\x1f\x8b") else raw
-    try:
-        with tarfile.open(fileobj=cast(BinaryIO, _Bounded(source, most)), mode="r|") as tar:
-            yield tar
-    except RecursionError as exc:
-        raise Invalid("package cannot be read as a tar: its long names are nested too deeply") from exc
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError) as exc:
-        raise Invalid(f"package cannot be read as a tar, plain or gzipped: {exc}") from exc
+    for begin, name in _OTHERS.items():
+        if magic.startswith(begin):
+            raise Invalid(f"package is packed with {name}, must be a zip or a tar, plain or gzipped")
+    return zip_members(raw, limits) if magic.startswith(ZIP) else tar_members(raw, limits)
 
 
-def _checked_path(member: tarfile.TarInfo) -> str | None:
-    """The member's path without `.` parts; None for the root itself. Raises Invalid."""
-    name = member.name
-    shown = ascii(name[:120])
-    if not name.isprintable():
-        raise Invalid(f"package member {shown} has control characters or bytes that are not UTF-8 in its name")
-    if name.startswith("/") or "\\" in name or DRIVE.match(name):
-        raise Invalid(f"package member {shown} must be a relative path with / between its parts")
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        raise Invalid(f"package member {shown} leads out of the package by ..")
-    path = "/".join(parts)
-    if len(path.encode()) > PATH_MAX_BYTES or any(len(part.encode()) > NAME_MAX_BYTES for part in parts):
-        raise Invalid(
-            f"package member {shown} has too long a path: at most {PATH_MAX_BYTES} bytes, {NAME_MAX_BYTES} in each part"
-        )
-    if len(parts) > DEPTH_MAX:
-        raise Invalid(f"package member {shown} lies {len(parts)} names deep, must be at most {DEPTH_MAX}")
-    if not parts and not member.isdir():
-        raise Invalid(f"package member {shown} has no name")
-    return path or None
-
-
-def _check_kind(member: tarfile.TarInfo, path: str) -> None:
-    if member.issym() or member.islnk():
-        raise Invalid(f"package member {path!r} is a link, must be a regular file or a folder: put the file itself in")
-    if member.issparse():
-        raise Invalid(f"package member {path!r} is a sparse file, must be a regular file")
-    if not (member.isreg() or member.isdir()):
-        raise Invalid(f"package member {path!r} is a device or pipe, must be a regular file or a folder")
-    if member.size < 0:
-        raise Invalid(f"package member {path!r} says it has {member.size} bytes")
-
-
-def _write_file(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, path: str) -> str:
+def _write_file(member: Member, target: Path) -> str:
     """Write one member; its line for the hash."""
-    source = tar.extractfile(member)
-    assert source is not None, "a regular file has contents"
     executable = bool(member.mode & 0o100)
     digest = hashlib.sha256()
     written = 0
     with target.open("xb") as sink:
-        while data := source.read(CHUNK):
+        for data in member.read():
             digest.update(data)
             written += sink.write(data)
         if written != member.size:
-            raise Invalid(f"package member {path!r} ends after {written} of {member.size} bytes")
+            raise Invalid(f"package member {member.path!r} ends after {written} of {member.size} bytes")
         os.fchmod(sink.fileno(), 0o755 if executable else 0o644)
         sink.flush()
         os.fsync(sink.fileno())
-    return f"{path}\0{'executable' if executable else 'file'}\0{digest.hexdigest()}"
+    return f"{member.path}\0{'executable' if executable else 'file'}\0{digest.hexdigest()}"
 
 
 def _settle_folders(folder: Path) -> None:

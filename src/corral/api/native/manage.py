@@ -148,7 +148,7 @@ class _Api:
                 await asyncio.to_thread(file.write, chunk)
             file.flush()
             if not received:
-                raise BadRequest("the body is empty, must be a package as tar, plain or gzipped")
+                raise BadRequest("the body is empty, must be a package as zip or tar, plain or gzipped")
             package = await self._parts.packages.add(namespace, Path(file.name))
         return _json({"package": package}, 201)
 
