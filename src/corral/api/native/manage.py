@@ -199,7 +199,7 @@ class _Api:
         tail = _number(query.get("tail"), "tail", 100, 0, TAIL_MAX)
         of_request = query.get("request")
         if _is_asked(request, "follow"):
-            lines = self._followed(revision.key, int(tail), of_request, _is_asked(request, "calls"))
+            lines = await _begun(self._followed(revision.key, int(tail), of_request, _is_asked(request, "calls")))
         else:
             lines = self._parts.read_log(revision.key, int(tail), of_request, None)
         return StreamingResponse(lines, media_type="application/jsonl")
@@ -365,6 +365,18 @@ def _storing() -> Iterator[None]:
     except OSError as exc:
         why = exc.strerror or str(exc)
         raise StoreFailed(f"the package could not be stored: {why}; make room and try again") from exc
+
+
+async def _begun(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same with its first part made already: whoever reads a response's head may rely on what follows it."""
+    first = await anext(lines)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for some in lines:
+            yield some
+
+    return whole()
 
 
 def _asked(wanted: shapes.Wanted) -> Asked:
