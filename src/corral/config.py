@@ -7,14 +7,18 @@ the same as `CORRAL_GATEWAY_HEADER_TIMEOUT_S=5` and wins over the file; a flag w
 import hashlib
 import itertools
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from corral.errors import BadConfiguration
+
+MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?(%|MiB|GiB)\Z")
+MEMORY_LEAST_MIB = 64
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,12 +113,32 @@ class Layers(Group, frozen=True, kw_only=True):
     """Cores while it is installed."""
 
 
+class Budget(Group, frozen=True, kw_only=True):
+    memory: str = "80%"
+    """What instances and zygotes may use together: a part of this machine's memory (or of a limit around Corral), as
+    80%, or an amount, as 4096MiB or 4GiB. The rest is for Corral itself, the page cache and everybody else."""
+    zygotes_percent: float = 25.0
+    """Most of it that zygotes of functions may hold: they make cold starts short, and instances carry the calls."""
+    zygote_saves_ms: float = 5.0
+    """A function gets a zygote when loading its code takes as long: below, a start gains less than a zygote costs."""
+
+    def limit_mib(self, machine_mib: float) -> float:
+        """`machine_mib` is what there is; 0: not known, and then a part of it is no limit."""
+        amount = MEMORY.match(self.memory)
+        assert amount is not None, "settings are checked where they are read"
+        number, unit = float(amount[1]), amount[2]
+        if unit == "%":
+            return number / 100 * machine_mib if machine_mib else float("inf")
+        return number * (1024 if unit == "GiB" else 1)
+
+
 class Settings(Group, frozen=True, kw_only=True):
     server: Server = Server()
     gateway: Gateway = Gateway()
     engine: Engine = Engine()
     keeper: Keeper = Keeper()
     layers: Layers = Layers()
+    budget: Budget = Budget()
 
 
 def explain(group: type[Group], field: str) -> str:
@@ -215,10 +239,25 @@ def _impossible(settings: Mapping[str, Any]) -> list[str]:
                 and not value > 0
             ):
                 found.append(f"{group}.{field.name} = {value}, must be above 0")
+    budget = settings.get("budget")
+    if budget is not None:
+        found += _impossible_budget(budget)
     server = settings.get("server")
     if server is not None and not 0 <= server.port <= 65_535:
         found.append(f"server.port = {server.port}, must be between 0 and 65535")
     return found
+
+
+def _impossible_budget(budget: Budget) -> Iterator[str]:
+    amount = MEMORY.match(budget.memory)
+    if amount is None:
+        yield f"budget.memory = {budget.memory[:80]!r}, must be a part or an amount, as 80%, 4096MiB or 4GiB"
+    elif amount[2] == "%" and not 1 <= float(amount[1]) <= 100:
+        yield f"budget.memory = {budget.memory}, must be between 1% and 100%"
+    elif amount[2] != "%" and budget.limit_mib(0) < MEMORY_LEAST_MIB:
+        yield f"budget.memory = {budget.memory}, must be at least {MEMORY_LEAST_MIB}MiB"
+    if budget.zygotes_percent > 100:
+        yield f"budget.zygotes_percent = {budget.zygotes_percent:g}, must be at most 100"
 
 
 class Boot(msgspec.Struct, frozen=True, kw_only=True):

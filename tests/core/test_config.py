@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from corral.config import load
+from corral.config import Budget, load
 from corral.errors import BadConfiguration
 
 
@@ -30,8 +30,18 @@ def test_flag_wins_over_environment_and_environment_over_file(tmp_path: Path) ->
             "[sever]\n",
             {},
             {},
-            "{file}: [sever] is not known, must be one of [server], [gateway], [engine], [keeper], [layers]",
+            "{file}: [sever] is not known, must be one of [server], [gateway], [engine], [keeper], [layers], [budget]",
         ),
+        (
+            "",
+            {},
+            {"budget.memory": "much"},
+            "budget.memory = 'much', must be a part or an amount, as 80%, 4096MiB or 4GiB",
+        ),
+        ("", {}, {"budget.memory": "101%"}, "budget.memory = 101%, must be between 1% and 100%"),
+        ("", {}, {"budget.memory": "63MiB"}, "budget.memory = 63MiB, must be at least 64MiB"),
+        ("", {}, {"budget.zygotes_percent": "101"}, "budget.zygotes_percent = 101, must be at most 100"),
+        ("", {}, {"budget.zygote_saves_ms": "0"}, "budget.zygote_saves_ms = 0.0, must be above 0"),
     ],
 )
 def test_mistake_is_a_sentence(
@@ -48,3 +58,11 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(BadConfiguration) as caught:
         load(tmp_path, {}, {"server.auth": "none"})
     assert len(caught.value.message.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("memory", "machine_mib", "limit_mib"),
+    [("80%", 1000, 800), ("80%", 0, float("inf")), ("4GiB", 1000, 4096), ("512MiB", 0, 512), ("1.5 GiB", 0, 1536)],
+)
+def test_budget_is_a_part_of_the_machine_or_an_amount(memory: str, machine_mib: float, limit_mib: float) -> None:
+    assert Budget(memory=memory).limit_mib(machine_mib) == limit_mib

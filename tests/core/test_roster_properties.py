@@ -1,5 +1,6 @@
 """Any order of events, against a small world that carries the actions out: bounds hold and nothing is left behind."""
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -7,16 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corral.model import ExitCause, GatewayId, InstanceId, Observation, RevisionId
-from corral.roster import Action, Assign, Release, Retire, Roster, Scaling, Start, Stop
+from corral.roster import Action, Assign, DropZygote, KeepZygote, Release, Retire, Roster, Scaling, Start, Stop
 
-REVISIONS = (RevisionId("default/f@1"), RevisionId("default/g@1"))
+REVISIONS = (RevisionId("default/f@1"), RevisionId("other/g@1"))
+LIMIT_MIB = 100
+"""Of an instance; the budget of those worlds that have one fits two, and more once some were measured."""
 USUAL = ("want", "want", "want", "observed", "ready", "ready", "busy", "idle", "answer", "answer")
 UNUSUAL = ("failed", "crash", "overrun", "gateway_dies", "gateway_up", "link_breaks", "keeper_dies", "keeper_up")
 RARE = ("deployed", "settled", "removed", "engine_restarts")
+MEMORY = ("measured", "measured", "zygote_kept", "zygote_dies", "zygote_ends")
 Step = tuple[str, int, float]
 steps = st.lists(
     st.tuples(
-        st.sampled_from(USUAL + USUAL + UNUSUAL + RARE),
+        st.sampled_from(USUAL + USUAL + UNUSUAL + RARE + MEMORY),
         st.integers(0, 7),
         st.sampled_from([0.0, 0.0, 0.01, 0.5, 3.0, 20.0]),
     ),
@@ -28,8 +32,14 @@ steps = st.lists(
 class World:
     """One keeper and one gateway at a time, both honest, with messages that get lost when a link is broken."""
 
-    def __init__(self, least: int, most: int, initial: int) -> None:
-        self.scaling = Scaling(min=least, max=most, initial=initial, idle_s=2.0, concurrency=1)
+    def __init__(self, least: int, most: int, initial: int, budget_mib: float = math.inf) -> None:
+        self.scaling = Scaling(min=least, max=most, initial=initial, idle_s=2.0, concurrency=1, memory_mib=LIMIT_MIB)
+        self.budget_mib = budget_mib
+        self.zygotes: dict[RevisionId, float] = {}
+        """Kept, or told to end, by the keeper -> MiB."""
+        self.ordered: list[RevisionId] = []
+        """Zygotes that the keeper was told to raise."""
+        self.dropped: list[RevisionId] = []
         self.now = 0.0
         self.boots = 0
         self.gateways = 0
@@ -84,6 +94,7 @@ class World:
                     self.running[instance] = revision
                     alive = sum(1 for each in self.running.values() if each == revision)
                     assert alive <= self.scaling.max
+                    assert self.charged_mib() <= self.budget_mib
                     fresh = instance
                 case Assign(instance, _, gateway, _):
                     assert gateway == self.gateway
@@ -97,9 +108,24 @@ class World:
                     self.retired.add(instance)
                 case Stop(instance, cause):
                     self._stop(instance, cause)
+                case KeepZygote(revision):
+                    assert self.has_keeper and revision in self.deployed_ids
+                    assert revision not in self.zygotes and revision not in self.ordered
+                    self.ordered.append(revision)
+                case DropZygote(revision):
+                    self.dropped.append(revision)
                 case _:
                     pass
         assert fresh is None
+
+    def charged_mib(self) -> float:
+        """What the roster may count: each instance that runs, by its revision's measure; each zygote that is there."""
+        charged = sum(self.zygotes.values())
+        for revision in REVISIONS:
+            memory = self.roster.memory(revision)
+            if memory is not None:
+                charged += memory.charged_mib * len(self.roster.instances(revision))
+        return charged
 
     def _stop(self, instance: InstanceId, cause: ExitCause) -> None:
         if instance in self.running:
@@ -145,7 +171,7 @@ class World:
         instance = self._pick(self.held - self.loaded, number)
         if instance is not None and self.gateway is not None:
             self.loaded.add(instance)
-            self.take(self.roster.ready(instance, 1, self.now))
+            self.take(self.roster.ready(instance, 1, self.now, 1.0))
 
     def busy(self, number: int) -> None:
         instance = self._pick(self.held - self.retired, number)
@@ -171,6 +197,34 @@ class World:
         for instance in sorted(self.retired - self.busy_ones):
             if instance in self.held:
                 self._gives_up(instance)
+
+    def measured(self, number: int) -> None:
+        instance = self._pick(self.loaded, number)
+        if instance is not None and self.has_keeper:
+            zygotes = {revision: 10.0 + number for revision in self.zygotes}
+            self.zygotes.update(zygotes)
+            self.take(self.roster.measured({instance: 10.0 * (number + 1)}, zygotes, self.now))
+
+    def zygote_kept(self, _: int) -> None:
+        if self.has_keeper and self.ordered:
+            revision = self.ordered.pop(0)
+            self.zygotes[revision] = 30.0
+            self.take(self.roster.zygote_kept(revision, 30.0, 0.5, self.now))
+
+    def zygote_ends(self, _: int) -> None:
+        """The keeper does as it was told."""
+        dropped, self.dropped = self.dropped, []
+        for revision in dropped if self.has_keeper else ():
+            if self.zygotes.pop(revision, None) is not None or revision in self.ordered:
+                self.ordered = [each for each in self.ordered if each != revision]
+                self.take(self.roster.zygote_gone(revision, False, self.now))
+
+    def zygote_dies(self, number: int) -> None:
+        if self.has_keeper and self.zygotes:
+            revision = sorted(self.zygotes)[number % len(self.zygotes)]
+            del self.zygotes[revision]
+            self.dropped = [each for each in self.dropped if each != revision]
+            self.take(self.roster.zygote_gone(revision, False, self.now))
 
     def failed(self, number: int) -> None:
         instance = self._pick(self.held - self.loaded, number)
@@ -227,11 +281,17 @@ class World:
         if number % 2:
             for instance in list(self.running):
                 self._clear(instance)
+            self.zygotes.clear()
+        self.ordered.clear()
+        self.dropped.clear()
 
     def keeper_up(self, _: int) -> None:
         if not self.has_keeper:
             self.has_keeper = True
-            self.take(self.roster.keeper_up(dict(self.running), self.now))
+            actions = self.roster.keeper_up(
+                dict(self.running), self.now, budget_mib=self.budget_mib, zygotes=dict(self.zygotes)
+            )
+            self.take(actions)
 
     def deployed(self, number: int) -> None:
         revision = REVISIONS[number % 2]
@@ -252,6 +312,8 @@ class World:
         self.gateway, self.has_keeper = None, False
         self.asked.clear()
         self.retired.clear()
+        self.ordered.clear()
+        self.dropped.clear()
         self.roster = self._new_roster()
         for revision in sorted(self.deployed_ids):
             self.take(self.roster.deployed(revision, self.scaling, self.now))
@@ -273,10 +335,12 @@ class World:
             while self.held - self.loaded:
                 self.ready(0)
             self.answer(7)
+            self.zygote_kept(0)
+            self.zygote_ends(0)
 
 
-def play(least: int, most: int, initial: int, events: Sequence[Step]) -> World:
-    world = World(least, most, initial)
+def play(least: int, most: int, initial: int, events: Sequence[Step], budget_mib: float = math.inf) -> World:
+    world = World(least, most, initial, budget_mib)
     world.gateway_up(0)
     world.keeper_up(0)
     world.deployed(0)
@@ -301,4 +365,25 @@ def test_bounds_hold_in_any_order_and_nothing_is_left_behind(
 @given(st.integers(0, 2), st.integers(2, 4), steps)
 @settings(deadline=None, max_examples=40)
 def test_replayed_events_give_the_same_actions(least: int, most: int, events: list[Step]) -> None:
-    assert play(least, most, 1, events).log == play(least, most, 1, events).log
+    assert play(least, most, 1, events, 220).log == play(least, most, 1, events, 220).log
+
+
+@given(st.integers(0, 1), st.integers(2, 4), st.integers(0, 1), steps)
+@settings(deadline=None)
+def test_budget_holds_in_any_order_and_is_given_back_to_the_last(
+    least: int, most: int, initial: int, events: list[Step]
+) -> None:
+    """Each start is checked against the budget as it is made; here, that nothing stays charged and nobody waits."""
+    world = play(least, most, initial, events, 220)
+    for revision in sorted(world.deployed_ids):
+        assert len(world.roster.instances(revision)) == least
+    budget = world.roster.admission.budget
+    assert budget.instances_mib + budget.zygotes_mib == world.charged_mib()
+    assert budget.waiting == 0
+    assert world.roster.admission.coming_mib == world.roster.admission.zygotes.ending_mib == 0
+    for revision in REVISIONS:
+        world.removed(REVISIONS.index(revision))
+    world.calm()
+    world.zygote_ends(0)
+    budget = world.roster.admission.budget
+    assert (budget.instances_mib, budget.zygotes_mib, budget.zygotes) == (0, 0, 0)

@@ -45,11 +45,23 @@ def _print(report: dict[str, Any], as_json: bool) -> None:
             ("python", report["python"]),
             ("isolation", f"{report['tier']}, cgroups {report['cgroups']}"),
             ("server", f"{server['url']}: {server['state']}"),
+            ("memory", _memory(server.get("budget"))),
             ("host settings changed", ", ".join(report["host_settings_changed"]) or "none"),
         ]
     )
     for line in report["not_held"] or ["nothing"]:
         click.echo(f"not held: {line}")
+
+
+def _memory(budget: dict[str, Any] | None) -> str:
+    """Of a server that answered."""
+    if budget is None:
+        return ""
+    limit_mib, evicted = budget["limit_mib"], budget["evicted_instances"] + budget["evicted_zygotes"]
+    whole = "no limit" if limit_mib is None else f"{limit_mib:.0f} MiB for functions"
+    parts = [f"{budget['instances_mib']} by instances", f"{budget['zygotes_mib']} by {budget['zygotes']} zygotes"]
+    waiting = f"; starts of {budget['waiting']} functions wait for room" if budget["waiting"] else ""
+    return f"{whole}, {' and '.join(parts)} in use, {evicted} evictions{waiting}"
 
 
 def _machine() -> dict[str, Any]:

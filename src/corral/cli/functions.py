@@ -7,7 +7,8 @@ import click
 
 from corral.cli.client import Client, functions_path
 from corral.cli.options import json_option, namespace_option, url_option
-from corral.cli.output import ORIGINS, print_fields, print_json, print_table, seconds
+from corral.cli.output import print_fields, print_json, print_table, seconds
+from corral.cli.scaling import ORIGINS
 from corral.errors import NotFound
 
 PARTS = {
@@ -28,8 +29,8 @@ PARTS = {
 def list_functions(namespace: str | None, url: str | None, as_json: bool) -> None:
     """List the functions."""
     client = Client(url)
-    path = "/functions" if namespace is None else functions_path(namespace)
-    functions = client.manage("GET", path if as_json else f"{path}?brief=1")["functions"]
+    found = client.manage("GET", "/functions" if namespace is None else functions_path(namespace))
+    functions = found["functions"]
     if as_json:
         print_json(functions)
         return
@@ -85,7 +86,8 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
             ("scaling", f"engine {scaling['engine']}, {ORIGINS[scaling['origin']]}"),
             ("why", function.get("why") or ""),
             ("isolation", function.get("tier") or ""),
-            ("zygote", function.get("zygote") or ""),
+            ("memory", _memory(function.get("memory"))),
+            ("zygote", _zygote(function)),
             ("problem", function.get("problem") or ""),
         ]
     )
@@ -95,6 +97,25 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
     for gone in function.get("exits") or []:
         when = time.strftime("%H:%M:%S", time.localtime(gone["at"])) if gone.get("at") else ""
         click.echo(f"exit       {when} {gone['instance']} {gone['cause']}: {gone['detail']}")
+
+
+def _memory(memory: dict[str, Any] | None) -> str:
+    """Empty: nothing of it runs or ran lately."""
+    if memory is None:
+        return ""
+    if memory["shortage"]:
+        return f"a start waits: {memory['shortage']}"
+    origin = "as measured" if memory["is_measured"] else "its limit: none was measured yet"
+    return f"{memory['charged_mib']} MiB are counted for an instance, {origin}"
+
+
+def _zygote(function: dict[str, Any]) -> str:
+    said, rank = function.get("zygote") or "", function.get("zygote_rank")
+    if rank is None:
+        return said
+    worth = f"saves {seconds(rank['saves_s'])} a start, value {rank['value']:.3g}"
+    held = f", {rank['memory_mib']} MiB" if rank["memory_mib"] else ""
+    return "; ".join(filter(None, [said, f"{rank['state']}{held}, {worth}"]))
 
 
 def _calls(stats: dict[str, Any]) -> str:

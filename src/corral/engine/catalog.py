@@ -195,6 +195,12 @@ class Catalog:
     def _problems(self, namespace: str, asked: Asked) -> Iterator[str]:
         yield from _name_problems("name", asked.name)
         yield from self._scalings.deploy_problems(namespace, asked.name, asked.spec)
+        if asked.spec.memory_mib > self._fleet.admission.limit_mib:
+            budget_mib = int(self._fleet.admission.limit_mib)
+            yield (
+                f"memory_mib = {asked.spec.memory_mib}, must be at most {budget_mib}: that is what all functions of "
+                "this machine may use together (budget.memory)"
+            )
         if asked.spec.network == "host" and self._forbids_host:
             yield "network = 'host', must be none: keeper.network_host = forbidden for all functions of this server"
         if not self._packages.has(namespace, asked.package):

@@ -6,6 +6,7 @@ from collections import Counter
 from corral.engine.catalog import Catalog
 from corral.engine.fleet import Fleet
 from corral.observe.metrics import AnyFamily, counters, gauges, lines, page
+from corral.roster import BudgetView
 
 AT_ONCE = 200
 """Functions looked at before everybody else on the loop has his turn."""
@@ -46,4 +47,21 @@ async def exposition(catalog: Catalog, fleet: Fleet) -> bytes:
     connected.labels("keeper").value = float(fleet.has_keeper)
     connected.labels("gateway").value = float(bool(fleet.gateways))
     families: list[AnyFamily] = [functions, instances, cpu, memory, zygotes, slots, decisions, starts, exits, connected]
-    return await page(lines(families))
+    return await page(lines([*families, *_budget(fleet.admission.budget)]))
+
+
+def _budget(seen: BudgetView) -> list[AnyFamily]:
+    memory = gauges("corral_budget_bytes", "Memory that functions may use, and what is charged.", "part")
+    parts = {"limit": seen.limit_mib, "instances": seen.instances_mib, "zygotes": seen.zygotes_mib}
+    for part, mib in parts.items():
+        if mib is not None:
+            memory.labels(part).value = mib * 1024 * 1024
+    zygotes = gauges("corral_function_zygotes", "Zygotes of functions.")
+    zygotes.labels().value = seen.zygotes
+    waiting = gauges("corral_starts_waiting", "Revisions whose starts wait for memory.")
+    waiting.labels().value = seen.waiting
+    evictions = counters("corral_evictions_total", "What was given up for want of memory.", "kind")
+    evictions.labels("instance").value = seen.evicted_instances
+    evictions.labels("zygote").value = seen.evicted_zygotes
+    evictions.labels("retired").value = seen.retired
+    return [memory, zygotes, waiting, evictions]

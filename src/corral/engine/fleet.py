@@ -4,10 +4,11 @@ Between a Want and its Start and Assign there is no await, no disk and no log li
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from corral import link, roster
 from corral.clock import Clock
+from corral.config import Budget
 from corral.engine.codes import Codes
 from corral.engine.followers import Followers
 from corral.engine.history import ExitSeen, History
@@ -31,10 +32,20 @@ from corral.model import (
     key_of,
 )
 from corral.ports import StoredToken
-from corral.roster import InstanceView, Roster
+from corral.roster import Admission, InstanceView, MemoryView, Roster
 
 log = logging.getLogger("corral.engine.fleet")
 
+PassedOn = (
+    roster.Release
+    | roster.Retire
+    | roster.Stop
+    | roster.Block
+    | roster.Queued
+    | roster.KeepZygote
+    | roster.DropZygote
+    | roster.Learned
+)
 ENDED_ON_PURPOSE = frozenset({ExitCause.STOPPED, ExitCause.REMOVED, ExitCause.KEEPER_LOST})
 DROPPED_GRACE_S = 0.5
 """A gateway often sees a death before the keeper has found its cause; after this time the end is ours to bring."""
@@ -43,15 +54,18 @@ DROPPED_GRACE_S = 0.5
 class Fleet:
     """See the module. `loaded(revision, style, is_async)` is called when loading the code has shown something new,
     `emptied(revision)` when a revision that was given up has no instance left, `called(function, second)` when a
-    deployed function had calls, `removed(function)` when it was deleted."""
+    deployed function had calls, `removed(function)` when it was deleted, `learned(revision, mib)` when it turned out
+    what an instance uses."""
 
-    def __init__(self, plan: Roster, clock: Clock, history: History) -> None:
+    def __init__(self, plan: Roster, clock: Clock, history: History, budget: Budget) -> None:
         self._roster, self._clock, self.history = plan, clock, history
+        self._budget = budget
         self.scalings = Scalings()
         self.loaded: Callable[[Revision, Style, bool], None] = lambda *_: None
         self.emptied: Callable[[Revision], None] = lambda _: None
         self.called: Callable[[FunctionKey, Observation], None] = lambda *_: None
         self.removed: Callable[[FunctionKey], None] = lambda _: None
+        self.learned: Callable[[RevisionId, int], None] = lambda *_: None
         self.tokens: Callable[[], Sequence[StoredToken]] = lambda: ()
         self._links = Links()
         self._revisions = Revisions(self._links)
@@ -76,6 +90,12 @@ class Fleet:
             self._revisions.add(revision, None, is_serving=True)
             self._apply(self._roster.deployed(revision.id, self.scalings.of(revision, initial=0), now), now)
             self._apply(self._roster.settled(revision.id, now), now)
+
+    def remember(self, working_sets: Mapping[RevisionId, int]) -> None:
+        """What an earlier engine learned of restored revisions, in MiB."""
+        now = self._clock.monotonic()
+        for revision, memory_mib in working_sets.items():
+            self._apply(self._roster.remembered(revision, memory_mib, now), now)
 
     def prepare(self, revision: Revision) -> Verification:
         """Start the instances that must load before the deployment counts. Calls still go where they went."""
@@ -166,6 +186,14 @@ class Fleet:
         running = self._running.get(instance)
         return None if running is None else running.revision
 
+    def memory(self, revision: RevisionId) -> MemoryView | None:
+        return self._roster.memory(revision)
+
+    @property
+    def admission(self) -> Admission:
+        """What the machine's memory allows, and who waits for it."""
+        return self._roster.admission
+
     @property
     def has_keeper(self) -> bool:
         return self._links.keeper is not None
@@ -222,7 +250,10 @@ class Fleet:
         running = self._running.get(message.instance)
         if running is None:
             return
-        self._apply(self._roster.ready(message.instance, message.concurrency, now), now)
+        actions = self._roster.ready(message.instance, message.concurrency, now, _load_s(message.stamps))
+        self._apply(actions, now)
+        if not self._roster.is_measured(running.revision):
+            self._links.tell_keeper(link.Measure(message.instance))
         known = self._revisions.get(running.revision)
         if running.is_ready or known is None:
             return
@@ -277,7 +308,13 @@ class Fleet:
             self._ended(link.Exited(instance, ExitCause.KEEPER_LOST, "the keeper was restarted"))
         for instance, revision in inventory.instances.items():
             self._running.adopt(instance, revision).address = inventory.addresses.get(instance)
-        self._apply(self._roster.keeper_up(inventory.instances, now), now)
+        actions = self._roster.keeper_up(
+            inventory.instances,
+            now,
+            budget_mib=self._budget.limit_mib(inventory.memory_mib),
+            zygotes=inventory.zygotes if inventory.keeps_zygotes else None,
+        )
+        self._apply(actions, now)
 
     def keeper_down(self) -> None:
         now = self._clock.monotonic()
@@ -299,15 +336,32 @@ class Fleet:
         if running is not None and not running.is_ready and message.cause not in ENDED_ON_PURPOSE:
             self._never_ready(message, running)
         self._ended(message)
+        if message.memory_peak_mib:
+            self._apply(self._roster.measured({message.instance: message.memory_peak_mib}, {}, now), now)
         self._apply(self._roster.lost(message.instance, now), now)
 
+    def used(self, message: link.Used) -> None:
+        now = self._clock.monotonic()
+        self.node.took(message)
+        instances = {instance: memory_mib for instance, (_, memory_mib) in message.instances.items()}
+        self._apply(self._roster.measured(instances, message.zygotes, now), now)
+
+    def measured(self, message: link.Measured) -> None:
+        now = self._clock.monotonic()
+        self._apply(self._roster.measured({message.instance: message.memory_mib}, {}, now), now)
+
     def zygote_kept(self, message: link.ZygoteKept) -> None:
+        now = self._clock.monotonic()
         self.node.zygote_kept(message)
+        actions = self._roster.zygote_kept(message.revision, message.memory_mib, message.load_s, now)
+        self._apply(actions, now)
         if self.knows(message.revision):
             self.history.zygote(key_of(message.revision), f"kept: it saves {message.load_s * 1000:.0f} ms a start")
 
     def zygote_gone(self, message: link.ZygoteGone) -> None:
+        now = self._clock.monotonic()
         self.node.zygote_gone(message)
+        self._apply(self._roster.zygote_gone(message.revision, message.is_unsafe, now), now)
         if self.knows(message.revision):
             self.history.zygote(key_of(message.revision), f"none: {message.why}")
         log.info("zygote of a revision gone", extra={"revision": message.revision, "why": message.why})
@@ -433,15 +487,28 @@ class Fleet:
             assign = link.Assign(instance, running.revision, running.address, fresh)
             self._links.tell_gateway(running.gateway, assign)
 
-    def _pass_on(self, action: roster.Release | roster.Retire | roster.Stop | roster.Block) -> None:
+    def _pass_on(self, action: PassedOn) -> None:
         if isinstance(action, roster.Stop):
             self._links.tell_keeper(link.Stop(action.instance, action.cause))
         elif isinstance(action, roster.Block):
             self._links.tell_gateways(link.Block(action.revision, action.error, action.until, action.kind))
         elif isinstance(action, roster.Release):
             self._links.tell_gateway(action.gateway, link.Release(action.revision, action.count))
+        elif isinstance(action, roster.Queued):
+            self._links.tell_gateways(link.Queued(action.revision, action.why))
+        elif isinstance(action, roster.KeepZygote):
+            self._keep_zygote(action.revision)
+        elif isinstance(action, roster.DropZygote):
+            self._links.tell_keeper(link.DropZygote(action.revision))
+        elif isinstance(action, roster.Learned):
+            self.learned(action.revision, action.memory_mib)
         else:
             self._links.tell_gateway(action.gateway, link.Retire(action.instance))
+
+    def _keep_zygote(self, revision: RevisionId) -> None:
+        known = self._revisions.get(revision)
+        if known is not None:
+            self._links.tell_keeper(link.KeepZygote(known.revision, self._codes.get(revision)))
 
     def _show(self, decision: roster.Decided) -> None:
         key = key_of(decision.revision)
@@ -476,3 +543,8 @@ class Fleet:
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _load_s(stamps: Mapping[str, float]) -> float:
+    """What an instance says it spent on loading its code; 0.0 when it does not say."""
+    return max(0.0, stamps.get("loaded", 0.0) - stamps["dressed"]) if "dressed" in stamps else 0.0

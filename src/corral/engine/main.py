@@ -31,11 +31,12 @@ from corral.engine.logbook import BuildLogs, Logbook
 from corral.engine.peers import Peers
 from corral.engine.tokens import Tokens
 from corral.engine.uids import Uids
+from corral.engine.workingsets import WorkingSets
 from corral.errors import DataFolderBusy, StoreFailed, StoreTooNew
 from corral.observe import logs
 from corral.package.archive import Limits
 from corral.package.shelf import Shelf, has_packages
-from corral.roster import Roster
+from corral.roster import Roster, ZygoteTerms
 from corral.store.sqlite import SqliteStore
 
 log = logging.getLogger("corral.engine.main")
@@ -57,8 +58,16 @@ class Engine:
         self._clock, self._boot = clock, boot
         self._begun_at = clock.monotonic()
         own_id = secrets.token_hex(4)
-        plan = Roster(own_id, os.cpu_count() or 1, random.Random(own_id))
-        self.fleet = Fleet(plan, clock, History())
+        cores = os.cpu_count() or 1
+        zygotes = ZygoteTerms(
+            share=settings.budget.zygotes_percent / 100,
+            saves_s=settings.budget.zygote_saves_ms / 1000,
+            raised_at_once=cores,
+        )
+        plan = Roster(own_id, cores, random.Random(own_id), zygotes)
+        self.fleet = Fleet(plan, clock, History(), settings.budget)
+        self._working_sets = WorkingSets(store)
+        self.fleet.learned = self._working_sets.learned
         limits = Limits(
             bytes_max=int(settings.engine.package_max_mib * 1024 * 1024),
             members_max=settings.engine.package_files_max,
@@ -110,12 +119,14 @@ class Engine:
         self.tokens.restore(tokens)
         self.catalog.restore(functions, await self._store.load_defaults())
         await self.demand.restore()
+        self.fleet.remember(await self._working_sets.load({revision.id for revision in revisions}))
         log.info("engine serves", extra={"functions": len(functions), "packages_removed": swept})
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.peers.run(), name="peers")
                 group.create_task(self.catalog.run(), name="catalog")
                 group.create_task(self.demand.run(), name="demand")
+                group.create_task(self._working_sets.run(), name="working sets")
                 group.create_task(self._serve_api(), name="api")
                 group.create_task(_until_stopped(), name="signals")
         except* Stopped:

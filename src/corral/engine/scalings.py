@@ -84,6 +84,7 @@ class Scalings:
             initial=initial,
             idle_s=now.idle_s,
             concurrency=revision.concurrency,
+            memory_mib=revision.spec.memory_mib,
             engine=engine,
             settings=settings,
         )

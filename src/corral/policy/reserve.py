@@ -1,27 +1,50 @@
-"""The Reserve seam: what a host keeps warm that belongs to no instance yet (zygotes, stem cells, warm pools), and in
-which order it is evicted."""
+"""The Reserve seam: what a host keeps warm that nothing uses at the moment (idle instances, zygotes, warm pools), and
+in which order it is given up when its memory is needed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Protocol
 
 import msgspec
 
 
 class Spare(msgspec.Struct, frozen=True):
-    """One thing that could be kept."""
+    """One thing that is kept, or could be."""
 
     key: str
-    """A runtime, a dependency layer or a revision."""
+    """A revision, a dependency layer or a runtime."""
     memory_mib: float
     saves_s: float
     """How much shorter a cold start is when it is there."""
-    used_at: float
-    """When a start last used it, on the caller's monotonic clock."""
 
 
 class Reserve(Protocol):
-    """One per host; decides over what it is shown and keeps no clock."""
+    """Every method is O(log n) at worst, and none reads a clock."""
 
-    def keep(self, spares: Sequence[Spare], budget_mib: float, now: float) -> Sequence[str]:
-        """Keys worth keeping within the budget, the most valuable first; the rest is evicted from the end."""
+    def used(self, spare: Spare, times: int = 1) -> None:
+        """It was used, or would have been had it been there: this is how it earns its place. 0 times: only what it
+        takes and saves is known better now."""
+        ...
+
+    def value(self, key: str) -> float:
+        """By what it is compared; 0.0 when nothing was seen of it."""
+        ...
+
+    def keep(self, key: str) -> None:
+        """It is there, and may be given up from now on."""
+        ...
+
+    def leave(self, key: str) -> None:
+        """It is there no longer, or may not be given up; its uses count on."""
+        ...
+
+    def lowest(self) -> Iterator[str]:
+        """What may be given up, the least valuable first."""
+        ...
+
+    def evicted(self, key: str) -> None:
+        """It was given up for want of memory."""
+        ...
+
+    def forget(self, key: str) -> None:
+        """It will never come again."""
         ...

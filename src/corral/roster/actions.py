@@ -16,6 +16,8 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     initial: int
     idle_s: float
     concurrency: int
+    memory_mib: int = 0
+    """The limit of one instance, which is what it is charged until its like were measured."""
     engine: str = DEFAULT_ENGINE
     settings: Settings = SCALERS[DEFAULT_ENGINE].settings()
     """Of the engine's own type."""
@@ -62,6 +64,28 @@ class Block(msgspec.Struct, frozen=True):
     kind: str
 
 
+class Queued(msgspec.Struct, frozen=True):
+    """Tell the gateways why its starts wait; empty: they wait no longer."""
+
+    revision: RevisionId
+    why: str
+
+
+class KeepZygote(msgspec.Struct, frozen=True):
+    revision: RevisionId
+
+
+class DropZygote(msgspec.Struct, frozen=True):
+    revision: RevisionId
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """What an instance of the revision uses, worth remembering when the engine ends."""
+
+    revision: RevisionId
+    memory_mib: int
+
+
 class Decided(msgspec.Struct, frozen=True):
     """For people: a scaling decision and why. Emitted when the desired number changed."""
 
@@ -73,7 +97,38 @@ class Decided(msgspec.Struct, frozen=True):
     """What the scaler decided from."""
 
 
-Action = Start | Assign | Release | Retire | Stop | Block | Decided
+Action = Start | Assign | Release | Retire | Stop | Block | Queued | KeepZygote | DropZygote | Learned | Decided
+
+
+class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
+    """For `status` and /metrics: the machine's memory as the Roster shares it out."""
+
+    limit_mib: float | None
+    """What instances and zygotes may use; None: no limit is known."""
+    instances_mib: int
+    """What instances are charged."""
+    zygotes_mib: int
+    zygotes: int
+    waiting: int
+    """Revisions whose starts wait for room."""
+    evicted_instances: int
+    """Idle ones asked back for want of room."""
+    evicted_zygotes: int
+    retired: int
+    """Busy ones that had to end after their calls, as others had less."""
+
+
+class MemoryView(msgspec.Struct, frozen=True, kw_only=True):
+    """For `describe`."""
+
+    charged_mib: int
+    """What each instance is charged."""
+    is_measured: bool
+    """Otherwise that is its limit."""
+    value: float
+    """By which its idle instances are compared with others'; the least goes first."""
+    shortage: str | None
+    """Why its starts wait; None: they don't."""
 
 
 class InstanceView(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from enum import StrEnum
 from corral.model import GatewayId, InstanceId, RevisionId
 from corral.policy import Scaler
 from corral.policy.backoff import Backoff
+from corral.policy.budget import WorkingSet
 from corral.roster.actions import Decided, Scaling
 
 FAILED_FIRST_S, FAILED_MOST_S = 1.0, 60.0
@@ -13,6 +14,11 @@ FAILED_FIRST_S, FAILED_MOST_S = 1.0, 60.0
 CRASHED_FIRST_S, CRASHED_MOST_S = 0.01, 5.0
 """After an instance that ended by itself within CRASHED_EARLY_S: calls go on being held, so the waits are short."""
 CRASHED_EARLY_S = 1.0
+BUSY_S = 1.25
+"""So long after a gateway's last word about its calls a revision is taken for busy: gateways tell of each second that
+was not silent, at its end."""
+START_S = 0.01
+"""What a cold start is taken to cost until one was seen."""
 
 
 class State(StrEnum):
@@ -46,6 +52,8 @@ class Deployment:
         self.asked = 0
         """Instances that the gateway was asked to give up and has not yet."""
         self.asked_until = float("-inf")
+        self.is_evicted = False
+        """Asked for the sake of others: what is not given up until then stays."""
         self.desired = 0
         """As the scaler said last, before min and max."""
         self.why = ""
@@ -57,6 +65,16 @@ class Deployment:
         self.crashes = Backoff(CRASHED_FIRST_S, CRASHED_MOST_S)
         self.ask_at: float | None = None
         """When the scaler wants to be asked again."""
+        self.used = WorkingSet()
+        self.start_s = START_S
+        """How long the last cold start took."""
+        self.busy = 0
+        """Instances that were needed at once, as a gateway said last; of no meaning after `busy_until`."""
+        self.busy_until = float("-inf")
+        self.wanted_until = float("-inf")
+        """Calls wait for an instance, as far as is known."""
+        self.is_queued = False
+        """Whether the gateways were told that its starts wait for room."""
         self.timer_at: float | None = None
         """The one entry of the heap that counts; others are left over."""
 
@@ -76,6 +94,27 @@ class Deployment:
             return 0
         least = self.scaling.min if self.scaling.is_reachable else 0
         return least if self.is_settled else max(least, self.scaling.initial)
+
+    @property
+    def instance_mib(self) -> int:
+        """What one instance is charged: what its like were seen to use, or the limit while none was seen."""
+        return self.scaling.memory_mib if self.used.mib is None else self.used.mib
+
+    @property
+    def wanted(self) -> int:
+        """Desired, within its bounds."""
+        return min(max(self.desired, self.floor), self.scaling.max)
+
+    def expire(self, now: float) -> None:
+        """What a gateway was asked for and did not give up in time, it keeps."""
+        if not self.asked or now < self.asked_until:
+            return
+        self.asked = 0
+        if self.is_evicted:
+            self.is_evicted, self.desired = False, max(self.desired, self.have)
+
+    def seems_busy(self, calls: int, now: float) -> None:
+        self.busy, self.busy_until = -(-calls // self.scaling.concurrency), now + BUSY_S
 
     @property
     def start_at(self) -> float:

@@ -1,6 +1,7 @@
 """All deployed revisions by id. One that nobody needs sleeps: of ten thousand, those are nearly all."""
 
 from collections.abc import Callable, Collection, Sequence
+from typing import cast
 
 from corral.model import RevisionId
 from corral.roster.actions import Decided, Scaling
@@ -24,6 +25,11 @@ class Deployments:
     def get(self, revision: RevisionId) -> Deployment | None:
         """Wakes it. None: it is not deployed."""
         return self._awake.get(revision) or (self._wake(revision) if revision in self._asleep else None)
+
+    def __contains__(self, revision: object) -> bool:
+        """Whether it is deployed, not only ending."""
+        known = self._awake.get(cast(RevisionId, revision))
+        return not known.is_removed if known is not None else revision in self._asleep
 
     def rescale(self, revision: RevisionId, scaling: Scaling) -> Deployment | None:
         """The one that is awake, or wakes as it needs instances now. None: it sleeps on with its new scaling, or is

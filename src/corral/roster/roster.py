@@ -1,6 +1,7 @@
 """The Roster itself: events in, actions out."""
 
 import heapq
+import math
 import random
 from collections.abc import Mapping, Sequence
 
@@ -14,15 +15,27 @@ from corral.roster.actions import (
     Block,
     Decided,
     InstanceView,
+    Learned,
+    MemoryView,
+    Queued,
     Release,
     Retire,
     Scaling,
     Start,
     Stop,
 )
+from corral.roster.admission import Admission
 from corral.roster.deployment import CRASHED_EARLY_S, Deployment, Instance, State
 from corral.roster.deployments import Deployments
+from corral.roster.zygotes import Zygotes, ZygoteTerms
 
+WANTED_S = 1.5
+"""So long after a Want calls are taken to wait: gateways repeat it each second while they do."""
+LOOK_S = 0.25
+"""Between two looks for room when nothing was found that could be given up: in each of them the largest user may have
+to let one instance go."""
+LEARN_MORE = 0.1
+"""So much a working set must change, as a part of it, before it is remembered anew."""
 RELEASE_S = 1.0
 """A gateway answers a Release at once, with fewer when fewer are idle; what did not come within this time won't."""
 
@@ -33,7 +46,7 @@ class Roster:
     An instance is here from its Start, or from its adoption, until `lost`; `max` counts all of them, also those that
     are ending. Nothing is started while no gateway or no keeper is connected: nobody could say that it is ready."""
 
-    def __init__(self, boot: str, cores: int, rng: random.Random) -> None:
+    def __init__(self, boot: str, cores: int, rng: random.Random, zygotes: ZygoteTerms | None = None) -> None:
         self._boot, self._cores, self._rng = boot, cores, rng
         self._started = 0
         self._revisions = Deployments(self._books)
@@ -42,6 +55,11 @@ class Roster:
         self._gateways: dict[GatewayId, None] = {}
         self._has_keeper = False
         self._timers: list[tuple[float, RevisionId]] = []
+        self._learned: dict[RevisionId, int] = {}
+        """What an instance of each uses, in MiB, to within LEARN_MORE; also of those that sleep."""
+        self.admission = Admission(zygotes or ZygoteTerms())
+        self._look_at: float | None = None
+        """When to look for room again, after nothing was found that could be given up; None: whenever it is needed."""
 
     # -- deployments ----------------------------------------------------------------------------------------
 
@@ -86,12 +104,13 @@ class Roster:
         if known is None or known.is_removed:
             return ()
         known.is_removed, known.ask_at, known.desired = True, None, 0
-        actions: list[Action] = []
+        actions: list[Action] = [*self._unqueue(known), *self._zygotes.removed(revision)]
         for instance in list(known.instances.values()):
             if instance.state in (State.STARTING, State.READY):
                 actions += self._retire(instance)
+        self.admission.note(known)
         self._forget_if_empty(known)
-        return actions
+        return actions + self._serve(now)
 
     # -- demand ---------------------------------------------------------------------------------------------
 
@@ -108,6 +127,8 @@ class Roster:
         known = self._revisions.get(revision)
         if known is None or known.is_removed or gateway not in self._gateways:
             return ()
+        known.wanted_until = now + WANTED_S
+        known.seems_busy(waiting + executing, now)
         return self._ask(known, now, waiting=waiting, executing=executing, oldest_wait_s=oldest_wait_s)
 
     def observed(self, gateway: GatewayId, revision: RevisionId, seen: Observation, now: float) -> Sequence[Action]:
@@ -115,20 +136,26 @@ class Roster:
         known = self._revisions.get(revision)
         if known is None or known.is_removed or gateway not in self._gateways:
             return ()
+        known.seems_busy(seen.peak, now)
+        self.admission.used(known, seen.arrived)
         return self._ask(known, now, second=seen)
 
     # -- an instance's life ---------------------------------------------------------------------------------
 
-    def ready(self, instance: InstanceId, concurrency: int, now: float) -> Sequence[Action]:
-        """It loaded its code and serves `concurrency` calls at once."""
+    def ready(self, instance: InstanceId, concurrency: int, now: float, load_s: float = 0.0) -> Sequence[Action]:
+        """It serves `concurrency` calls at once, and says that it spent `load_s` on loading its code."""
         found = self._instances.get(instance)
         if found is None or found.state is not State.STARTING:
             return ()
         known = found.revision
         known.put(found, State.READY)
+        known.start_s = now - found.since
+        # Not longer than we have waited: by what it says of itself it would earn a place.
+        self._zygotes.started(known.id, min(load_s, known.start_s), known.instance_mib)
         found.since = now
         known.scaling = msgspec.structs.replace(known.scaling, concurrency=concurrency)
-        return self._unblock(known, now) + self._ask(known, now, joined=True)
+        actions = self._unblock(known, now) + self._ask(known, now, joined=True)
+        return actions + self._consider(known, now)
 
     def failed(self, instance: InstanceId, error: str, kind: str, now: float) -> Sequence[Action]:
         """It could not load (`load`) or be started (`start`): further starts back off from 1 to 60 s, doubling."""
@@ -191,6 +218,61 @@ class Roster:
         known.expect(known.have, "an instance is ended because a call in it exceeded its timeout")
         return [Stop(instance, ExitCause.TIMEOUT), *self._converge(known, now)]
 
+    def measured(
+        self, instances: Mapping[InstanceId, float], zygotes: Mapping[RevisionId, float], now: float
+    ) -> Sequence[Action]:
+        """What instances and zygotes use, in MiB: now, or at most when they have ended."""
+        changed: dict[RevisionId, Deployment] = {}
+        for instance, memory_mib in instances.items():
+            found = self._instances.get(instance)
+            if found is not None:
+                before = found.revision.used.mib
+                found.revision.used.add(memory_mib)
+                if found.revision.used.mib != before:
+                    changed[found.revision.id] = found.revision
+        for revision, memory_mib in zygotes.items():
+            self._zygotes.measured(revision, memory_mib)
+        actions: list[Action] = list(self._zygotes.shrink(self.admission.limit_mib))
+        for known in changed.values():
+            self.admission.note(known)
+            actions += self._learn(known) + self._consider(known, now)
+        return actions + self._serve(now)
+
+    def is_measured(self, revision: RevisionId) -> bool:
+        """Whether it is known what an instance of it uses."""
+        known = self._revisions.find(revision)
+        return known is None or known.used.mib is not None
+
+    def remembered(self, revision: RevisionId, memory_mib: int, now: float) -> Sequence[Action]:
+        """What an earlier engine learned of it."""
+        if revision not in self._revisions:
+            return ()
+        self._learned[revision] = memory_mib
+        known = self._revisions.find(revision)
+        if known is None:
+            return ()
+        known.used.add(memory_mib)
+        self.admission.note(known)
+        return self._serve(now)
+
+    # -- zygotes --------------------------------------------------------------------------------------------
+
+    def zygote_kept(self, revision: RevisionId, memory_mib: float, load_s: float, now: float) -> Sequence[Action]:
+        """The revision has a zygote, of which its code says that it took `load_s` to load."""
+        self._zygotes.kept(revision, memory_mib, load_s)
+        actions: list[Action] = []
+        if revision not in self._revisions:
+            actions += self._zygotes.removed(revision)
+        actions += self._zygotes.shrink(self.admission.limit_mib)
+        return actions + self._serve(now)
+
+    def zygote_gone(self, revision: RevisionId, is_unsafe: bool, now: float) -> Sequence[Action]:
+        """It has none, or none any more. `is_unsafe`: it can't have one."""
+        self._zygotes.gone(revision, is_unsafe, now)
+        if revision not in self._revisions:
+            self._zygotes.forget(revision)
+        return self._serve(now)
+
     # -- who is connected -----------------------------------------------------------------------------------
 
     def gateway_up(
@@ -210,7 +292,7 @@ class Roster:
             if found.id not in held and found.gateway in (None, gateway):
                 actions += self._give(found, fresh=False)
         for known in self._revisions.awake:
-            known.asked = 0
+            known.asked, known.is_queued = 0, False
             actions += self._review(known, now)
         return actions
 
@@ -222,11 +304,24 @@ class Roster:
                 found.gateway = None
         return ()
 
-    def keeper_up(self, running: Mapping[InstanceId, RevisionId], now: float) -> Sequence[Action]:
+    def keeper_up(
+        self,
+        running: Mapping[InstanceId, RevisionId],
+        now: float,
+        *,
+        budget_mib: float = math.inf,
+        zygotes: Mapping[RevisionId, float] | None = None,
+    ) -> Sequence[Action]:
         """A keeper connected and says what runs: ours it lacks are lost; what we do not know is adopted when its
-        revision is deployed, else ended as soon as no gateway has a call in it."""
+        revision is deployed, else ended as soon as no gateway has a call in it. All that it runs may use `budget_mib`.
+        `zygotes`: those of revisions -> MiB; None: this keeper keeps none."""
         self._has_keeper = True
+        self.admission.limit_mib = budget_mib
+        self._zygotes.keeper_up(zygotes or {}, zygotes is not None, self._revisions)
         actions: list[Action] = []
+        for revision in zygotes or ():
+            if revision not in self._revisions:
+                actions += self._zygotes.removed(revision)
         for found in [each for each in self._instances.values() if each.id not in running]:
             self._forget(found)
             found.revision.expect(found.revision.have, "the keeper was restarted")
@@ -260,6 +355,9 @@ class Roster:
                 actions += self._ask(known, now)
             else:
                 actions += self._converge(known, now)
+        if self._look_at is not None and self._look_at <= now:
+            self._look_at = None
+            actions += self._serve(now)
         return actions
 
     @property
@@ -269,9 +367,12 @@ class Roster:
         while timers:
             known = self._revisions.find(timers[0][1])
             if known is not None and known.timer_at == timers[0][0]:
-                return timers[0][0]
+                break
             heapq.heappop(timers)
-        return None
+        moments = [timers[0][0]] if timers else []
+        if self._look_at is not None:
+            moments.append(self._look_at)
+        return min(moments, default=None)
 
     # -- for people -----------------------------------------------------------------------------------------
 
@@ -286,10 +387,18 @@ class Roster:
         """The last decision."""
         return self._revisions.decided(revision)
 
+    def memory(self, revision: RevisionId) -> MemoryView | None:
+        """None: it sleeps, and uses none."""
+        known = self._revisions.find(revision)
+        return None if known is None else self.admission.memory(known)
+
     # -- inside: deciding -----------------------------------------------------------------------------------
 
     def _books(self, revision: RevisionId, scaling: Scaling) -> Deployment:
-        return Deployment(revision, scaling, self._scaler(scaling))
+        made = Deployment(revision, scaling, self._scaler(scaling))
+        if revision in self._learned:
+            made.used.add(self._learned[revision])
+        return made
 
     def _scaler(self, scaling: Scaling) -> Scaler:
         return SCALERS[scaling.engine].make(self._terms(scaling))
@@ -352,20 +461,22 @@ class Roster:
     def _converge(self, known: Deployment, now: float) -> list[Action]:
         """From what stands to what is desired, as far as allowed now. Ends every event that may change either."""
         if known.is_removed:
-            return []
-        if now >= known.asked_until:
-            known.asked = 0
-        desired = min(max(known.desired, known.floor), known.scaling.max)
-        actions = self._note(known, desired)
-        missing = desired - known.have
-        if missing > 0:
-            actions += self._start(known, missing, now)
-        elif missing < 0:
-            actions += self._release(known, -missing, now)
+            self.admission.note(known)
+            return self._serve(now)
+        known.expire(now)
+        actions = self._note(known, known.wanted)
+        self.admission.note(known)
+        if self._may_start(known, now):
+            self.admission.wait(known)
+        else:
+            self.admission.done(known)
+            actions += self._unqueue(known)
+            if known.wanted < known.have:
+                actions += self._release(known, known.have - known.wanted, now)
         self._arm(known, now)
         if known.is_at_rest:
             self._revisions.rest(known, now)
-        return actions
+        return actions + self._serve(now)
 
     def _note(self, known: Deployment, desired: int) -> list[Action]:
         if desired == (0 if known.decided is None else known.decided.desired):
@@ -379,17 +490,17 @@ class Roster:
         known.decided = Decided(known.id, desired, known.have, why, known.inputs)
         return [known.decided]
 
-    def _start(self, known: Deployment, missing: int, now: float) -> list[Action]:
-        home = self._home()
-        if home is None or not self._has_keeper or now < known.start_at:
-            return []
-        actions: list[Action] = []
-        for _ in range(min(missing, known.scaling.max - len(known.instances))):
-            self._started += 1
-            started = self._add(InstanceId(f"{self._boot}-{self._started}"), known, State.STARTING, now)
-            actions.append(Start(started.id, known.id))
-            actions += self._give(started, fresh=True)
-        return actions
+    def _may_start(self, known: Deployment, now: float) -> bool:
+        """Whether it lacks an instance, and nothing but memory could be in the way."""
+        is_short = known.wanted > known.have and len(known.instances) < known.scaling.max
+        is_possible = self._home() is not None and self._has_keeper and now >= known.start_at
+        return is_short and is_possible and not known.is_removed
+
+    def _start(self, known: Deployment, now: float) -> list[Action]:
+        self._started += 1
+        started = self._add(InstanceId(f"{self._boot}-{self._started}"), known, State.STARTING, now)
+        self.admission.note(known)
+        return [*self._unqueue(known), Start(started.id, known.id), *self._give(started, fresh=True)]
 
     def _release(self, known: Deployment, count: int, now: float) -> list[Action]:
         home = self._home()
@@ -397,6 +508,7 @@ class Roster:
             return []
         known.asked += count
         known.asked_until = now + RELEASE_S
+        self.admission.note(known)
         return [Release(home, known.id, count)]
 
     def _unblock(self, known: Deployment, now: float) -> list[Action]:
@@ -406,7 +518,7 @@ class Roster:
 
     def _arm(self, known: Deployment, now: float) -> None:
         moments = [] if known.ask_at is None else [known.ask_at]
-        if known.start_at > now and max(known.desired, known.floor) > known.have:
+        if known.start_at > now and known.wanted > known.have:
             moments.append(known.start_at)
         if known.asked:
             moments.append(known.asked_until)
@@ -416,6 +528,91 @@ class Roster:
             return
         known.timer_at = at
         heapq.heappush(self._timers, (at, known.id))
+
+    # -- inside: memory -------------------------------------------------------------------------------------
+
+    @property
+    def _zygotes(self) -> Zygotes:
+        return self.admission.zygotes
+
+    def _serve(self, now: float) -> list[Action]:
+        """Start what may start, in fair order, until the next one does not fit; then find room for it."""
+        actions: list[Action] = []
+        while (known := self.admission.next()) is not None:
+            if not self._may_start(known, now):
+                self.admission.done(known)
+                actions += self._unqueue(known)
+            elif self.admission.fits(known):
+                actions += self._start(known, now)
+            elif known.have < known.floor or now < known.wanted_until:
+                return actions + self._make_room(known.instance_mib, now, known)
+            else:
+                # Nobody waits for it: nothing is given up for what a rule foresees.
+                self.admission.done(known)
+        actions += self._zygotes.raised(self.admission.free_mib, self.admission.limit_mib)
+        if self.admission.free_mib < self._zygotes.due_mib:
+            actions += self._make_room(self._zygotes.due_mib, now, None)
+        return actions
+
+    def _make_room(self, mib: float, now: float, taker: Deployment | None) -> list[Action]:
+        if self._look_at is not None:
+            return [] if taker is None else self._queue(taker)
+        room = self.admission.room_for(mib, now, taker)
+        actions: list[Action] = []
+        for known, count in room.idle:
+            actions += self._evict(known, count, now)
+        actions += room.zygotes
+        if room.is_enough:
+            return actions
+        self._look_at = now + LOOK_S
+        if room.giver is not None:
+            actions += self._retire_one(room.giver)
+        return actions if taker is None else actions + self._queue(taker)
+
+    def _evict(self, known: Deployment, count: int, now: float) -> list[Action]:
+        actions = self._release(known, count, now)
+        known.is_evicted = True
+        known.expect(known.have, "idle, and the machine's memory is needed")
+        actions += self._note(known, known.wanted)
+        self._arm(known, now)
+        return actions
+
+    def _retire_one(self, known: Deployment) -> list[Action]:
+        for instance in known.instances.values():
+            if instance.state is State.READY:
+                actions = self._retire(instance)
+                self.admission.retired += 1
+                self.admission.note(known)
+                return actions
+        return []
+
+    def _queue(self, known: Deployment) -> list[Action]:
+        if known.is_queued:
+            return []
+        known.is_queued = True
+        return [Queued(known.id, self.admission.shortage(known))]
+
+    def _unqueue(self, known: Deployment) -> list[Action]:
+        if not known.is_queued:
+            return []
+        known.is_queued = False
+        return [Queued(known.id, "")]
+
+    def _learn(self, known: Deployment) -> list[Action]:
+        """What is not much different is not worth a write."""
+        mib, before = known.used.mib, self._learned.get(known.id)
+        if mib is None or (before is not None and abs(mib - before) <= LEARN_MORE * before):
+            return []
+        self._learned[known.id] = mib
+        return [Learned(known.id, mib)]
+
+    def _consider(self, known: Deployment, now: float) -> list[Action]:
+        """A zygote for it, once it is known what it would take."""
+        if known.used.mib is None or known.is_removed:
+            return []
+        actions: list[Action] = []
+        actions += self._zygotes.consider(known.id, known.instance_mib, self.admission.limit_mib, now)
+        return actions + self._serve(now)
 
     # -- inside: instances ----------------------------------------------------------------------------------
 
@@ -482,8 +679,11 @@ class Roster:
         del self._instances[found.id]
         del known.instances[found.id]
         known.count[found.state] -= 1
+        self.admission.note(known)
         self._forget_if_empty(known)
 
     def _forget_if_empty(self, known: Deployment) -> None:
         if known.is_removed and not known.instances:
             self._revisions.remove(known.id)
+            self.admission.forget(known)
+            self._learned.pop(known.id, None)

@@ -14,11 +14,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from corral.errors import CorralError, DataFolderBusy, StoreFailed, StoreTooNew
-from corral.model import FunctionKey, ScalingValue
+from corral.model import FunctionKey, RevisionId, ScalingValue
 from corral.ports import StoredFunction, StoredToken
 from corral.store import demand, rows
 from corral.store.demand import SqliteDemand
 
+LOAD_WORKING_SETS = "SELECT * FROM working_sets"
+PUT_WORKING_SET = "INSERT OR REPLACE INTO working_sets (revision, memory_mib) VALUES (?, ?)"
+DROP_WORKING_SET = "DELETE FROM working_sets WHERE revision = ?"
 Result = TypeVar("Result")
 Work = Callable[[sqlite3.Connection], Any]
 REMEDY = "restore a copy of it, or move it and the folder packages beside it away to start empty"
@@ -182,6 +185,20 @@ class SqliteStore:
             return
         row = (namespace, msgspec.json.encode(scaling).decode())
         await self._submit(lambda connection: _forget(connection.execute(rows.PUT_DEFAULT, row)))
+
+    async def load_working_sets(self) -> Mapping[RevisionId, int]:
+        def work(connection: sqlite3.Connection) -> dict[RevisionId, int]:
+            return {RevisionId(row["revision"]): row["memory_mib"] for row in connection.execute(LOAD_WORKING_SETS)}
+
+        return await self._submit(work)
+
+    async def put_working_sets(self, learned: Mapping[RevisionId, int]) -> None:
+        batch = list(learned.items())
+        await self._submit(lambda connection: _forget(connection.executemany(PUT_WORKING_SET, batch)))
+
+    async def drop_working_sets(self, revisions: Iterable[RevisionId]) -> None:
+        batch = [(revision,) for revision in revisions]
+        await self._submit(lambda connection: _forget(connection.executemany(DROP_WORKING_SET, batch)))
 
     async def put_token(self, token: StoredToken) -> None:
         row = rows.token_row(token)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from corral.api.native.shapes import function_brief, function_view
+from corral.api.native.shapes import function_view
 from corral.engine.catalog import Catalog, Deployed
 from corral.engine.demand import DaySeen
 from corral.engine.fleet import Fleet
@@ -19,11 +19,6 @@ EPOCH = date(1970, 1, 1).toordinal()
 
 def listed(revision: Revision, fleet: Fleet, secrets: bool = False) -> dict[str, Any]:
     return function_view(revision, len(fleet.instances(revision.id)), secrets)
-
-
-def brief(revision: Revision, fleet: Fleet) -> dict[str, Any]:
-    """What `corral list` prints: of ten thousand functions a seventh of the bytes."""
-    return function_brief(revision, len(fleet.instances(revision.id)))
 
 
 def deployed(deployed: Deployed, fleet: Fleet) -> dict[str, Any]:
@@ -59,6 +54,8 @@ def described(revision: Revision, fleet: Fleet, now: float, secrets: bool = Fals
         "exits": [msgspec.to_builtins(each) for each in history.exits],
         "problem": history.problem,
         "zygote": history.zygote,
+        "zygote_rank": _built(fleet.admission.zygotes.view(revision.id)),
+        "memory": _built(fleet.memory(revision.id)),
         "tier": None if fleet.node.inventory is None else fleet.node.inventory.tier,
         "stats": {
             "arrived": totals.arrived,
@@ -96,10 +93,15 @@ def state_of(catalog: Catalog, fleet: Fleet) -> dict[str, Any]:
         "runtimes": {} if inventory is None else inventory.runtimes,
         "connected": {"keeper": fleet.has_keeper, "gateway": bool(fleet.gateways)},
         "zygotes": fleet.node.zygotes,
+        "budget": _built(fleet.admission.budget),
         "slots_ready": fleet.node.slots_ready,
         "functions": catalog.count,
         "instances": fleet.instance_count,
     }
+
+
+def _built(view: msgspec.Struct | None) -> dict[str, Any] | None:
+    return None if view is None else msgspec.to_builtins(view)
 
 
 def token_view(token: StoredToken) -> dict[str, Any]:
