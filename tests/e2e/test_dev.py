@@ -53,6 +53,15 @@ class Dev:
             if event["event"] == kind:
                 return event
 
+    def events(self, *kinds: str) -> dict[str, dict[str, Any]]:
+        """The next event of each kind, in whatever order they come."""
+        seen: dict[str, dict[str, Any]] = {}
+        while seen.keys() != set(kinds):
+            event = self._next()
+            if event["event"] in kinds:
+                seen.setdefault(event["event"], event)
+        return seen
+
     def _next(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         while b"\n" not in self._rest:
@@ -97,9 +106,10 @@ def test_save_is_served_and_a_broken_one_leaves_the_last_good_one(tmp_path: Path
         loaded = dev.event("loaded")
         assert (loaded["function"], loaded["revision"], loaded["is_first"]) == ("hello", 1, True)
         assert call(loaded["url"]) == b"hello"
-        called = dev.event("called")
+        # The line takes its way over the log, so either may come first.
+        seen = dev.events("called", "logged")
+        called, logged = seen["called"], seen["logged"]
         assert (called["method"], called["path"], called["status"]) == ("GET", "/", 200)
-        logged = dev.event("logged")
         assert (logged["line"], logged["request"]) == ("greeting", called["request"])
 
         file.write_text(HELLO.replace("hello", "good day"))

@@ -363,3 +363,20 @@ def test_metrics_count_instances_starts_and_exits(tmp_path: Path) -> None:
         await w.until_metrics_say('corral_instance_exits_total{cause="removed"} 1')
 
     play(tmp_path, scene)
+
+
+def test_brief_list_names_every_function_and_shows_no_settings(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        package = await w.upload(code(tmp_path))
+        rows = [{"name": f"f-{number:04}", "package": package, "spec": {"initial": 0}} for number in range(450)]
+        answer = await w.ask("POST", "/namespaces/default/functions", body=json.dumps(rows).encode())
+        assert answer.status == 200
+        whole = (await w.get("/namespaces/default/functions")).json["functions"]
+        brief = (await w.get("/functions?brief=1")).json["functions"]
+        assert [each["name"] for each in whole] == [each["name"] for each in rows]
+        assert brief == [{field: each[field] for field in brief[0]} for each in whole]
+        assert "spec" in whole[0] and "spec" not in brief[0]
+        empty = await w.get("/namespaces/empty/functions?brief=1")
+        assert empty.json == {"functions": []}
+
+    play(tmp_path, scene)

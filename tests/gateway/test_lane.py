@@ -5,7 +5,7 @@ from pathlib import Path
 from time import monotonic
 
 from corral import link
-from corral.link import Release, RoutePut, Synced
+from corral.link import Release, Synced
 
 from .stage import Stage, echo, play
 
@@ -17,7 +17,7 @@ def pools(s: Stage) -> int:
 def test_function_has_a_pool_only_while_it_is_used(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
         revisions = [s.deploy(f"f-{number}") for number in range(500)]
-        s.engine.say(*(RoutePut.of(revision) for revision in revisions), Synced())
+        s.engine.say(Synced())
         await s.until(lambda: len(s.gateway.activator.lanes) == 500)
         assert pools(s) == 0
         used = revisions[7]

@@ -7,8 +7,7 @@ import click
 
 from corral.cli.client import Client, functions_path
 from corral.cli.options import json_option, namespace_option, url_option
-from corral.cli.output import print_fields, print_json, print_table, seconds
-from corral.cli.scaling import ORIGINS
+from corral.cli.output import ORIGINS, print_fields, print_json, print_table, seconds
 from corral.errors import NotFound
 
 PARTS = {
@@ -29,8 +28,8 @@ PARTS = {
 def list_functions(namespace: str | None, url: str | None, as_json: bool) -> None:
     """List the functions."""
     client = Client(url)
-    found = client.manage("GET", "/functions" if namespace is None else functions_path(namespace))
-    functions = found["functions"]
+    path = "/functions" if namespace is None else functions_path(namespace)
+    functions = client.manage("GET", path if as_json else f"{path}?brief=1")["functions"]
     if as_json:
         print_json(functions)
         return

@@ -6,6 +6,14 @@ from typing import Any
 
 import click
 
+ORIGINS = {
+    "live": "set while it served",
+    "deployment": "as deployed",
+    "namespace": "of its namespace",
+    "default": "by default",
+}
+"""By whom a function's scaling was said."""
+
 
 def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
@@ -14,8 +22,9 @@ def print_json(value: Any) -> None:
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as their widest cell; the last one ragged."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    for row in [head, *rows]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    form = "  ".join(f"{{:{width}}}" for width in widths)
+    # At once: for each line a system call would take longer than all the rest.
+    click.echo("\n".join(form.format(*row).rstrip() for row in [head, *rows]))
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:

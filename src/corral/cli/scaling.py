@@ -6,17 +6,11 @@ import click
 
 from corral.cli.client import Client, functions_path, namespace_path
 from corral.cli.options import json_option, namespace_option, url_option
-from corral.cli.output import print_fields, print_json
+from corral.cli.output import ORIGINS, print_fields, print_json
 from corral.package.scaling import scaling_of_pairs, scaling_of_text
 
 LIMITS = ("min", "max", "idle_s")
 """Keys of any engine; all others are the engine's own."""
-ORIGINS = {
-    "live": "set while it served",
-    "deployment": "as deployed",
-    "namespace": "of its namespace",
-    "default": "by default",
-}
 
 
 @click.command()

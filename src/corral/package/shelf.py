@@ -18,6 +18,9 @@ AWAITED_S = 3600.0
 """An upload that nobody deploys is removed after this time."""
 SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
+Place = tuple[str, str]
+"""(namespace, sha256): there may be ten thousand, and a Path takes ten times the room."""
+
 
 def has_packages(folder: Path) -> bool:
     """Whether an engine before us has put any there."""
@@ -29,10 +32,10 @@ class Shelf:
 
     def __init__(self, folder: Path, limits: Limits, clock: Clock) -> None:
         self._folder, self._limits, self._clock = folder, limits, clock
-        self._holds: Counter[Path] = Counter()
-        self._awaited: dict[Path, float] = {}
+        self._holds: Counter[Place] = Counter()
+        self._awaited: dict[Place, float] = {}
         """Uploaded and not deployed with success since: whoever uploaded them may try again until this moment."""
-        self._left: set[Path] = set()
+        self._left: set[Place] = set()
         """Those whose last holder went."""
         self._adding = 0
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -41,7 +44,7 @@ class Shelf:
         self._adding += 1
         try:
             package = await asyncio.to_thread(self._add, namespace, archive)
-            self._awaited[self._folder / namespace / package] = self._clock.monotonic() + AWAITED_S
+            self._awaited[namespace, package] = self._clock.monotonic() + AWAITED_S
         finally:
             self._adding -= 1
         return package
@@ -61,13 +64,13 @@ class Shelf:
         )
 
     def hold(self, namespace: str, package: str) -> None:
-        self._holds[self._folder / namespace / package] += 1
+        self._holds[namespace, package] += 1
 
     def deployed(self, namespace: str, package: str) -> None:
-        self._awaited.pop(self._folder / namespace / package, None)
+        self._awaited.pop((namespace, package), None)
 
     def drop(self, namespace: str, package: str) -> None:
-        place = self._folder / namespace / package
+        place = (namespace, package)
         self._holds[place] -= 1
         if self._holds[place] == 0:
             del self._holds[place]
@@ -84,10 +87,11 @@ class Shelf:
         left = [place for place in self._left if place not in self._holds and place not in self._awaited]
         self._left.clear()
         aside = []
-        for place in left:
+        for namespace, package in left:
+            path = self._folder / namespace / package
             with contextlib.suppress(OSError):  # then it goes at the next start
                 # At once, so that an upload of the same contents never finds half of them.
-                aside.append(place.rename(place.with_name(f".gone-{place.name}")))
+                aside.append(path.rename(path.with_name(f".gone-{package}")))
         await asyncio.to_thread(_remove, aside)
         return True
 

@@ -204,20 +204,26 @@ def function_view(revision: Revision, instances: int, secrets: bool = False) -> 
     if not secrets:
         spec["env"] = dict.fromkeys(spec["env"], HIDDEN)
     is_loaded = revision.style is not None or revision.spec.concurrency is not None
+    return function_brief(revision, instances) | {
+        "revision": revision.id,
+        "package": revision.package,
+        "layer": revision.layer,
+        "spec": spec,
+        "concurrency": revision.concurrency if is_loaded else None,
+        "created_at": revision.created_at,
+    }
+
+
+def function_brief(revision: Revision, instances: int) -> dict[str, Any]:
+    """What tells functions apart."""
     called = revision.name if revision.namespace == DEFAULT_NAMESPACE else f"{revision.name}.{revision.namespace}"
     return {
         "name": revision.name,
         "namespace": revision.namespace,
-        "revision": revision.id,
         "number": revision.number,
-        "package": revision.package,
-        "layer": revision.layer,
         "path": f"/function/{called}",
-        "spec": spec,
         "style": revision.style,
         "is_async": revision.is_async,
-        "concurrency": revision.concurrency if is_loaded else None,
-        "created_at": revision.created_at,
         "instances": instances,
     }
 
