@@ -4,7 +4,7 @@ import http.client
 import io
 import tarfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -71,17 +71,26 @@ class Management:
         return self._ask("GET", "/metrics").decode()
 
     def cold_starts(self) -> float:
-        """Instances started because a call waited, since the server began. Refused when it does not count them."""
-        count = metrics.total(self.metrics(), "corral_cold_starts_total")
-        if count is None:
-            raise Refused("/metrics has no corral_cold_starts_total, so no start can be called cold")
-        return count
+        """Instances started because a call waited, since the server began."""
+        return self._counted("corral_cold_starts_total")
 
     def starts(self) -> float:
-        """Instances started for any reason since the server began. Refused when it does not count them."""
-        count = metrics.total(self.metrics(), "corral_instance_starts_total")
+        """Instances started for any reason since the server began."""
+        return self._counted("corral_instance_starts_total")
+
+    def zygotes(self) -> float:
+        """Functions that have a zygote of their own now."""
+        return self._counted("corral_function_zygotes")
+
+    def evictions(self, kind: str) -> float:
+        """Of `instance`s or `zygote`s, for want of memory, since the server began."""
+        return self._counted("corral_evictions_total", kind=kind)
+
+    def _counted(self, name: str, **labels: str) -> float:
+        """Raises Refused when the server does not count it: what is not counted is not 0."""
+        count = metrics.total(self.metrics(), name, **labels)
         if count is None:
-            raise Refused("/metrics has no corral_instance_starts_total, so starts cannot be counted")
+            raise Refused(f"/metrics has no {name}")
         return count
 
     def instances(self) -> float:
@@ -90,13 +99,11 @@ class Management:
 
     def await_instances(self, count: int, within_s: float, *, at_least: bool = False) -> bool:
         """Wait until exactly (or `at_least`) `count` instances exist; False when `within_s` passed first."""
-        deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
-            seen = self.instances()
-            if seen == count or (at_least and seen > count):
-                return True
-            time.sleep(PAUSE_S)
-        return False
+        return _await(self.instances, lambda seen: seen == count or (at_least and seen > count), within_s)
+
+    def await_zygotes(self, count: int, within_s: float) -> bool:
+        """Wait until `count` functions have a zygote; False when `within_s` passed first."""
+        return _await(self.zygotes, lambda seen: seen >= count, within_s)
 
     def _ask(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> bytes:
         fields = {"authorization": f"Bearer {self.server.token}"}
@@ -114,6 +121,15 @@ class Management:
         if response.status >= 300:
             raise Refused(f"{method} {path} answered {response.status}: {answer[:500].decode(errors='replace')}")
         return answer
+
+
+def _await(look: Callable[[], float], is_there: Callable[[float], bool], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if is_there(look()):
+            return True
+        time.sleep(PAUSE_S)
+    return False
 
 
 def path_of(function: Function) -> str:

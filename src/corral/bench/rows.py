@@ -2,6 +2,8 @@
 
 from corral.bench.cold import measure_cold, measure_sustained
 from corral.bench.contest import Measure
+from corral.bench.crowd import measure_crowd
+from corral.bench.deploys import measure_deploy
 from corral.bench.latency import measure_latency
 from corral.bench.many import measure_many
 from corral.bench.memory import measure_memory
@@ -10,6 +12,7 @@ from corral.bench.reload import measure_reload
 from corral.bench.step import measure_step, measure_step_knative
 from corral.bench.update import measure_update
 from corral.bench.warm import measure_warm
+from corral.bench.zygotes import measure_cold_zygote, measure_imports
 
 ROWS: dict[str, Measure] = {
     "memory": measure_memory,
@@ -19,8 +22,12 @@ ROWS: dict[str, Measure] = {
     "step-knative": measure_step_knative,
     "cold": measure_cold,
     "sustained": measure_sustained,
-    "update": measure_update,
+    "cold-zygote": measure_cold_zygote,
+    "imports": measure_imports,
+    "deploy": measure_deploy,
     "reload": measure_reload,
+    "update": measure_update,
     "functions": measure_many,
+    "crowd": measure_crowd,
     "neighbour": measure_neighbour,
 }
