@@ -8,9 +8,11 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+import pytest
 import uvloop
 
 from corral import link
@@ -380,6 +382,19 @@ class Stage:
         """Slots that are taken and calls that wait, in all pools together."""
         pools = [lane.pool for lane in self.gateway.activator.lanes.values() if lane.has_pool]
         return sum(pool.executing + pool.waiting for pool in pools)
+
+    def pass_deadline(self) -> None:
+        """Move the clock of each revision's oldest call to its deadline."""
+        for lane in self.gateway.activator.lanes.values():
+            if lane.calls:
+                lane.expire(next(iter(lane.calls.values())).deadline)
+
+    async def send_earlier(self, client: "Client", data: bytes, seconds: float) -> None:
+        """Send the beginning of the first request of all, as if its head had come `seconds` ago."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("corral.gateway.door.monotonic", lambda: monotonic() - seconds)
+            client.send(data)
+            await self.until(lambda: any(door._request is not None for door in self.gateway.doors.connections))
 
     async def until(self, claim: Callable[[], bool]) -> None:
         """Let everything run until `claim` holds."""

@@ -438,10 +438,9 @@ def test_no_instance_is_taken_by_the_beginning_of_a_body(
 
 def test_body_that_is_whole_only_after_the_deadline_is_sent_nowhere(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
-        instance = await s.instance(s.deploy(timeout_s=0.1))
+        instance = await s.instance(s.deploy())
         slow = await s.client()
-        slow.send(b"POST /function/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na")
-        await asyncio.sleep(0.12)
+        await s.send_earlier(slow, b"POST /function/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na", 60.1)
         slow.send(b"b")
         answer = await slow.response()
         assert (answer.status, answer.error["code"]) == (408, "body_timeout")
@@ -847,15 +846,15 @@ def test_timeout_is_a_504_and_ends_an_instance_of_one_call_at_once(tmp_path: Pat
 
 def test_deadline_counts_from_the_head_although_the_body_came_slowly(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
-        instance = await s.instance(s.deploy(timeout_s=0.3, concurrency=10))
+        instance = await s.instance(s.deploy(concurrency=10))
         slow = await s.client()
-        slow.send(b"POST /function/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na")
-        await asyncio.sleep(0.15)
+        await s.send_earlier(slow, b"POST /function/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na", 30)
         other = asyncio.ensure_future(s.get())
         (await instance.call()).ack()
         slow.send(b"b")
         late = await instance.call(2)
-        assert late.remaining_ms <= 150
+        assert late.remaining_ms <= 30_000
+        s.pass_deadline()
         assert (await slow.response()).status == 504
         assert not other.done()
         instance.calls[0].answer()
@@ -868,14 +867,14 @@ def test_other_calls_of_an_overrun_instance_get_their_grace(tmp_path: Path, monk
     monkeypatch.setattr("corral.gateway.instance.GRACE_S", 0.05)
 
     async def scene(s: Stage) -> None:
-        revision = s.deploy(timeout_s=0.3, concurrency=10)
+        revision = s.deploy(concurrency=10)
         instance = await s.instance(revision)
         stuck = asyncio.ensure_future(s.get("/function/echo/stuck"))
         (await instance.call(1)).ack()
-        await asyncio.sleep(0.2)
         others = [asyncio.ensure_future(s.get("/function/echo/other")) for _ in range(2)]
         for n in (2, 3):
             (await instance.call(n)).ack()
+        s.pass_deadline()
         assert (await stuck).status == 504
         assert s.engine.all(link.Overrun) == []
         instance.calls[1].answer(b"in time")
@@ -895,12 +894,12 @@ def test_call_that_ends_when_cancelled_at_its_deadline_leaves_its_neighbours_alo
     monkeypatch.setattr("corral.gateway.instance.GRACE_S", 0.02)
 
     async def scene(s: Stage) -> None:
-        instance = await s.instance(s.deploy(timeout_s=0.3, concurrency=10))
+        instance = await s.instance(s.deploy(concurrency=10))
         slow = asyncio.ensure_future(s.get("/function/echo/slow"))
         (await instance.call()).ack()
-        await asyncio.sleep(0.15)
         other = asyncio.ensure_future(s.get("/function/echo/other"))
         (await instance.call(2)).ack()
+        s.pass_deadline()
         await instance.calls[0].until(lambda call: call.cancelled)
         instance.calls[0].raises("Cancelled: cancelled")
         assert (await slow).status == 504
@@ -917,9 +916,10 @@ def test_call_that_ends_when_cancelled_at_its_deadline_leaves_its_neighbours_alo
 
 def test_call_alone_may_end_when_cancelled_at_its_deadline(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
-        instance = await s.instance(s.deploy(timeout_s=0.1, concurrency=10))
+        instance = await s.instance(s.deploy(concurrency=10))
         asked = asyncio.ensure_future(s.get())
         (await instance.call()).ack()
+        s.pass_deadline()
         assert (await asked).status == 504
         instance.calls[0].raises("Cancelled: cancelled")
         assert (await s.engine.hear(link.Released)).instance == instance.id
@@ -934,9 +934,10 @@ def test_call_alone_that_does_not_end_when_cancelled_is_killed_soon(
     monkeypatch.setattr("corral.gateway.instance.CANCEL_S", 0.02)
 
     async def scene(s: Stage) -> None:
-        instance = await s.instance(s.deploy(timeout_s=0.1, concurrency=10))
+        instance = await s.instance(s.deploy(concurrency=10))
         asked = asyncio.ensure_future(s.get())
         (await instance.call()).ack()
+        s.pass_deadline()
         assert (await asked).status == 504
         assert (await s.engine.hear(link.Overrun)).instance == instance.id
         await s.settled()
@@ -951,12 +952,14 @@ def test_slow_sender_whose_deadline_passes_does_not_end_an_instance(
     monkeypatch.setattr("corral.gateway.instance.GRACE_S", 0.02)
 
     async def scene(s: Stage) -> None:
-        instance = await s.instance(s.deploy(timeout_s=0.2, concurrency=concurrency))
+        instance = await s.instance(s.deploy(concurrency=concurrency))
         slow = await s.client()
         slow.send(b"POST /function/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n" + b"x" * 90_000)
+        await s.until(lambda: len(instance.calls) == 1)
+        s.pass_deadline()
         answer = await slow.response()
         assert (answer.status, answer.error["code"]) == (408, "body_timeout")
-        assert answer.error["message"] == "the request's body was not whole within the function's timeout of 0.2 s"
+        assert answer.error["message"] == "the request's body was not whole within the function's timeout of 60 s"
         (cancelled,) = instance.calls
         await cancelled.until(lambda call: call.cancelled)
         cancelled.raises("Cancelled: cancelled before it began")
@@ -991,10 +994,11 @@ def test_answer_that_breaks_off_does_not_count_as_a_good_one(tmp_path: Path) -> 
 
 def test_overrun_is_said_again_to_an_engine_that_was_away(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
-        instance = await s.instance(s.deploy(timeout_s=0.1))
+        instance = await s.instance(s.deploy())
         asked = asyncio.ensure_future(s.get())
         (await instance.call()).ack()
         await s.engine.stop()
+        s.pass_deadline()
         assert (await asked).status == 504
         await s.engine.start()
         assert (await s.engine.hear(link.Overrun)).instance == instance.id
