@@ -12,6 +12,7 @@ from corral import __version__, errors
 
 COMMANDS = {
     "up": ("corral.cli.up:up", "Start a server on this machine."),
+    "new": ("corral.cli.new:new", "Make a folder with a function that works."),
     "dev": ("corral.cli.dev.main:dev", "Serve what you write, anew at each save."),
     "deploy": ("corral.cli.deploy:deploy", "Deploy a function from a file, folder or archive."),
     "invoke": ("corral.cli.invoke:invoke", "Call a function and print its answer."),
