@@ -52,6 +52,14 @@ def test_a_limit_above_the_usual_one_holds() -> None:
     on_t1(play)
 
 
+def test_a_relative_path_is_in_the_instances_own_tmp() -> None:
+    async def play(made: Stage) -> None:
+        code = "import os\ndef main(args):\n    open('mine', 'x')\n    return os.listdir('/tmp')\n"
+        assert await made.call(await made.start(code)) == ["mine"]
+
+    on_t1(play)
+
+
 def test_files_in_tmp_count_as_memory() -> None:
     async def play(made: Stage) -> None:
         code = "def main(args):\n    with open('/tmp/big', 'wb') as file:\n"

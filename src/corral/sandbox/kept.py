@@ -125,6 +125,7 @@ class KeptZygote:
         """It does not do what ours do: user code is in its way, and would be next time."""
         self._is_unsafe = True
         self.end(why)
+        self._kill_rest()
 
     def was_not_raised(self, why: str) -> None:
         """The process that was to make its sandbox failed."""

@@ -81,7 +81,6 @@ def inherit(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
     kernel.unshare(kernel.CLONE_NEWNS)
     mount_own(fds, wardrobe)
     mount_code(fds)
-    os.chdir("/tmp")
     os.setsid()
     os.dup2(fds["log"], 1)
     os.dup2(fds["log"], 2)
@@ -113,6 +112,8 @@ def mount_own(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
         kernel.mount("/dev/null", path, None, kernel.MS_BIND)
     if "tmp" in fds:
         kernel.move_mount(fds.pop("tmp"), "/tmp")
+        # The current folder was the one below it.
+        os.chdir("/tmp")
 
 
 def mount_proc() -> None:
