@@ -20,6 +20,8 @@ LOAD_MAX_S = 120.0
 """A zygote that has not loaded the code by then is ended."""
 BIRTH_MAX_S = 1.0
 """One that has not forked by then is ended, and the start goes another way. It takes 3 ms."""
+SETTLE_S, SETTLE_TRIES = 0.01, 20
+"""Between two looks at what is ending."""
 AT_ONCE = 64
 """Packets read before others have their turn."""
 
@@ -192,9 +194,18 @@ class KeptZygote:
     def _has_loaded(self, said: Said) -> None:
         self._zygote = self._open(said.pid)
         self._loop.add_reader(self._zygote.pidfd, self._zygote_ended)
-        assert self._reaper is not None
-        # Its own count may be a lie, or its threads not Python's: the kernel has one, too.
+        self._count_threads(said.number / 1e6, SETTLE_TRIES)
+
+    def _count_threads(self, load_s: float, tries: int) -> None:
+        """Its own count may be a lie, or its threads not Python's: the kernel has one, too. The process that made the
+        sandbox may still be on its way out."""
+        assert self._reaper is not None and self._zygote is not None
+        if self.is_gone:
+            return
         strangers = set(self.slot.group.threads()) - {self._reaper.pid, self._zygote.pid}
+        if strangers and tries and not self._unsafe:
+            self._loop.call_later(SETTLE_S, self._count_threads, load_s, tries - 1)
+            return
         if strangers and not self._unsafe:
             self._unsafe[0] = len(strangers)
         if self._unsafe or self._why:
@@ -203,7 +214,7 @@ class KeptZygote:
             return
         self._late.cancel()
         self.is_loaded = True
-        self._household.was_kept(self, said.number / 1e6)
+        self._household.was_kept(self, load_s)
 
     def _was_born(self, said: Said) -> None:
         birth = self._births[said.serial]
