@@ -7,6 +7,7 @@ import msgspec
 
 from corral.errors import Invalid
 from corral.policy.corral import Corral, CorralSettings
+from corral.policy.knative import Knative, KnativeSettings
 from corral.policy.scaler import Scaler, Terms
 from corral.policy.settings import Settings, read_settings
 
@@ -20,6 +21,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 SCALERS: dict[str, Rule] = {
     "corral": Rule(CorralSettings, Corral),
+    "knative": Rule(KnativeSettings, Knative),
 }
 
 

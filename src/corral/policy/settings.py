@@ -5,7 +5,7 @@ import reprlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -56,7 +56,7 @@ def _read(kind: object, value: object) -> object:
 
 def allowed(kind: object) -> str:
     """What a field of this type may hold: `a whole number between 6 and 3600`."""
-    if get_origin(kind) is UnionType:
+    if get_origin(kind) in (Union, UnionType):
         (kind,) = [each for each in get_args(kind) if each is not type(None)]
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"

@@ -69,6 +69,11 @@ class PeakWindow:
         return self._peaks[0][1] if self._peaks else 0
 
     @property
+    def is_flat(self) -> bool:
+        """The highest is also the newest."""
+        return len(self._peaks) < 2
+
+    @property
     def expires_at(self) -> float | None:
         """When the highest leaves; None: it is empty."""
         return self._peaks[0][0] + self.span_s if self._peaks else None

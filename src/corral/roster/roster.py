@@ -95,6 +95,8 @@ class Roster:
         if known is None or known.is_settled:
             return ()
         known.is_settled = True
+        known.scaling = msgspec.structs.replace(known.scaling, initial=0)
+        known.scaler.retune(self._terms(known.scaling))
         # They were kept by `initial`; now the scaler gives them their time to be used.
         return self._ask(known, now, joined=known.have > 0)
 
