@@ -76,7 +76,7 @@ class Keeper(Group, frozen=True, kw_only=True):
     """First numeric user of the range Corral uses; no name in /etc/passwd is needed. Above what systemd gives to
     containers (to 1,879,048,191) and below 2^31; from 100,000 on useradd lends ranges to rootless containers."""
     uid_count: int = 65_536
-    """Size of the range: one for each revision, two for Corral's own processes."""
+    """Size of the range: one for each function, two for Corral's own processes."""
     slots: int = 16
     """Sandboxes prepared ahead, each with a process that waits in it (2 MiB): a burst of starts finds them ready."""
     pids_max: int = 128

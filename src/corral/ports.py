@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from corral.model import ExitCause, FunctionKey, InstanceId, Revision, RevisionId, ScalingValue, SlotId
+from corral.model import ExitCause, FunctionKey, InstanceId, Revision, RevisionId, ScalingValue, Share, SlotId
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,11 +142,23 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
 
 
 class StoredFunction(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployed function as kept: its current revision."""
+    """A deployed function as kept."""
 
-    revision: Revision
+    revisions: Sequence[Revision]
+    """At least one; oldest first, all of one user."""
+    traffic: Sequence[Share]
+    """Where its calls go. Each share's revision is among `revisions`."""
+    had_all: Sequence[int] = ()
+    """Those of its revisions, by number, that have had all its calls."""
     updated_at: float
     tuning: Tuning = Tuning()
+
+    @property
+    def key(self) -> FunctionKey:
+        return self.revisions[0].key
+
+    def revision(self, number: int) -> Revision | None:
+        return next((each for each in self.revisions if each.number == number), None)
 
 
 class StoredToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,7 +181,7 @@ class Store(Protocol):
         ...
 
     async def put_functions(self, functions: Iterable[StoredFunction]) -> None:
-        """All or none."""
+        """All or none. Revisions of theirs that are not named are gone."""
         ...
 
     async def delete_function(self, key: FunctionKey) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from corral import link
 from corral.engine.demand import AT_ONCE, Demand
-from corral.model import FunctionKey, FunctionSpec, Observation, Revision, RevisionId
+from corral.model import FunctionKey, FunctionSpec, Observation, Revision, RevisionId, Share
 from corral.ports import MinuteSeen, StoredFunction
 from corral.store.sqlite import SqliteStore
 from corral.testing import ManualClock
@@ -27,7 +27,8 @@ ONE = Observation(arrived=1, from_idle=1, peak=1)
 def kept(path: Path, scene: Callable[[SqliteStore, ManualClock], Awaitable[None]]) -> None:
     async def run() -> None:
         with closing(SqliteStore(path / "db")) as store:
-            await store.put_functions([StoredFunction(revision=REVISION, updated_at=0.0)])
+            whole = (Share(number=1, percent=100),)
+            await store.put_functions([StoredFunction(revisions=(REVISION,), traffic=whole, updated_at=0.0)])
             await scene(store, ManualClock(wall=20_000 * 86_400.0))
 
     asyncio.run(run())

@@ -52,7 +52,7 @@ def test_a_record_it_cannot_use_ends_it_for_good_with_one_sentence(tmp_path: Pat
 
     asyncio.run(deploy())
     with contextlib.closing(sqlite3.connect(tmp_path / "corral.db")) as connection:
-        connection.execute("UPDATE functions SET spec = ?", [spec])
+        connection.execute("UPDATE revisions SET spec = ?", [spec])
         connection.commit()
     ended = run_engine(tmp_path)
     assert ended.returncode == EXIT_UNUSABLE

@@ -1,4 +1,4 @@
-"""Numeric users: one for each revision."""
+"""Numeric users: one for each function."""
 
 import pytest
 

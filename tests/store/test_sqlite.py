@@ -7,11 +7,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import pytest
 
 from corral.errors import DataFolderBusy, StoreFailed, StoreTooNew
-from corral.model import FunctionKey, FunctionSpec, Revision, function_key, revision_id
-from corral.ports import StoredFunction, StoredToken
+from corral.model import FunctionKey, FunctionSpec, Revision, Share, function_key, revision_id
+from corral.ports import StoredFunction, StoredToken, Tuning
 from corral.store.sqlite import SqliteStore, migrations
 
 Result = TypeVar("Result")
@@ -31,7 +32,8 @@ def function(name: str, number: int = 1, uid: int = 100_002, **spec: object) -> 
         style="handle",
         is_async=True,
     )
-    return StoredFunction(revision=revision, updated_at=1_700_000_001.5)
+    share = Share(number=number, percent=100)
+    return StoredFunction(revisions=(revision,), traffic=(share,), had_all=(number,), updated_at=1_700_000_001.5)
 
 
 def token(digest: str = "d" * 64) -> StoredToken:
@@ -69,7 +71,7 @@ def test_put_replaces_the_function_of_that_name(tmp_path: Path) -> None:
     async def use(store: SqliteStore) -> list[int]:
         await store.put_functions([function("hello", 1)])
         await store.put_functions([function("hello", 2, uid=100_003)])
-        return [each.revision.number for each in (await store.load())[0]]
+        return [each.revisions[0].number for each in (await store.load())[0]]
 
     assert within(tmp_path / "db", use) == [2]
 
@@ -79,7 +81,7 @@ def test_functions_are_put_all_or_none(tmp_path: Path) -> None:
         await store.put_functions([function("first", uid=100_002)])
         with pytest.raises(StoreFailed, match="uid"):
             await store.put_functions([function("second", uid=100_003), function("thief", uid=100_002)])
-        return [each.revision.name for each in (await store.load())[0]]
+        return [each.revisions[0].name for each in (await store.load())[0]]
 
     assert within(tmp_path / "db", use) == ["first"]
 
@@ -93,13 +95,13 @@ def test_a_failing_write_does_not_undo_its_neighbours_in_the_same_group(tmp_path
             try:
                 await store.put_functions([each])
             except StoreFailed:
-                results.append(each.revision.name)
+                results.append(each.revisions[0].name)
 
         async with asyncio.TaskGroup() as group:
             for each in (function("b", uid=100_003), function("thief", uid=100_002), function("c", uid=100_004)):
                 group.create_task(put(each))
         assert results == ["thief"]
-        return [each.revision.name for each in (await store.load())[0]]
+        return [each.revisions[0].name for each in (await store.load())[0]]
 
     assert within(tmp_path / "db", use) == ["b", "c", "first"]
 
@@ -150,7 +152,7 @@ def test_a_full_disk_refuses_the_write_and_the_store_goes_on(tmp_path: Path) -> 
         with pytest.raises(StoreFailed, match=r"disk is full: make room and try again; nothing was changed"):
             await store.put_functions([function("big", env={"A": "x" * 200_000})])
         await store.put_functions([function("small")])
-        assert [each.revision.name for each in (await store.load())[0]] == ["small"]
+        assert [each.revisions[0].name for each in (await store.load())[0]] == ["small"]
 
     within(tmp_path / "db", use)
 
@@ -186,9 +188,9 @@ def test_a_second_engine_on_the_same_file_is_refused(tmp_path: Path) -> None:
 def test_a_setting_of_a_newer_patch_version_is_left_out(tmp_path: Path) -> None:
     async def use(store: SqliteStore) -> None:
         await store.put_functions([function("hello")])
-        await store._submit(lambda c: c.execute('UPDATE functions SET spec = \'{"warp": 9, "min": 2}\'').rowcount)
+        await store._submit(lambda c: c.execute('UPDATE revisions SET spec = \'{"warp": 9, "min": 2}\'').rowcount)
         [stored], _ = await store.load()
-        assert stored.revision.spec == FunctionSpec(min=2)
+        assert stored.revisions[0].spec == FunctionSpec(min=2)
 
     within(tmp_path / "db", use)
 
@@ -196,17 +198,17 @@ def test_a_setting_of_a_newer_patch_version_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ('spec = \'{"min": "two"}\'', "Expected `int`, got `str`"),
-        ("spec = '[]'", "Expected `object`, got `array`"),
-        ("spec = '{'", "Input data was truncated"),
-        ("style = 'go'", "Invalid enum value 'go'"),
-        ("uid = 'root'", "Expected `int`, got `str`"),
+        ('revisions SET spec = \'{"min": "two"}\'', "Expected `int`, got `str`"),
+        ("revisions SET spec = '[]'", "Expected `object`, got `array`"),
+        ("revisions SET spec = '{'", "Input data was truncated"),
+        ("revisions SET style = 'go'", "Invalid enum value 'go'"),
+        ("functions SET uid = 'root'", "Expected `int`, got `str`"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_named_and_the_writer_lives_on(tmp_path: Path, change: str, why: str) -> None:
     async def use(store: SqliteStore) -> None:
         await store.put_functions([function("hello")])
-        await store._submit(lambda c: c.execute(f"UPDATE functions SET {change}").rowcount)
+        await store._submit(lambda c: c.execute(f"UPDATE {change}").rowcount)
         with pytest.raises(StoreFailed, match=rf"cannot read, function default/hello: {why}.*: start the Corral that"):
             await store.load()
         assert await store.delete_function(function_key("default", "hello"))
@@ -224,3 +226,53 @@ def test_every_commit_is_synced_to_disk(tmp_path: Path) -> None:
         return [await store._submit(lambda c, n=name: c.execute(f"PRAGMA {n}").fetchall()[0][0]) for name in names]  # type: ignore[misc]
 
     assert within(tmp_path / "db", use) == ["wal", 2]
+
+
+def test_function_of_the_schema_before_has_its_revision_with_all_calls(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "db")) as connection:
+        for number, sql in migrations()[:4]:
+            connection.executescript(f"{sql}\nPRAGMA user_version = {number};")
+        connection.execute(
+            "INSERT INTO functions VALUES ('default', 'hello', 7, ?, 100002, '{\"min\": 2}', 'handle', 1, 5.0, 6.0, ?)",
+            ("a" * 64, '{"max": 9}'),
+        )
+        connection.commit()
+
+    [stored], _ = within(tmp_path / "db", lambda store: store.load())
+    assert stored.traffic == (Share(number=7, percent=100),)
+    assert (stored.had_all, stored.updated_at, stored.tuning) == ((7,), 6.0, Tuning(max=9))
+    [revision] = stored.revisions
+    assert (revision.id, revision.uid, revision.spec, revision.style) == (
+        "default/hello@7", 100_002, FunctionSpec(min=2), "handle",
+    )  # fmt: skip
+
+
+def test_revisions_that_are_not_named_again_are_gone(tmp_path: Path) -> None:
+    first, second, third = (function("hello", number).revisions[0] for number in (1, 2, 3))
+    split = (Share(number=2, percent=90, tag="stable"), Share(number=3, percent=10))
+
+    async def use(store: SqliteStore) -> StoredFunction:
+        await store.put_functions([function("hello"), function("hello-2", uid=100_003)])
+        both = StoredFunction(
+            revisions=(first, second), traffic=function("hello").traffic, had_all=(1,), updated_at=1.0
+        )
+        await store.put_functions([both])
+        learned = msgspec.structs.replace(second, style="main", is_async=False)
+        last = StoredFunction(revisions=(learned, third), traffic=split, had_all=(2,), updated_at=2.0)
+        await store.put_functions([last])
+        stored, other = (await store.load())[0]
+        assert (stored, other) == (last, function("hello-2", uid=100_003))
+        await store.delete_function(stored.key)
+        return (await store.load())[0][0]
+
+    assert within(tmp_path / "db", use).key == "default/hello-2"
+
+
+def test_calls_that_go_to_a_revision_that_is_not_there_are_a_damaged_record(tmp_path: Path) -> None:
+    async def use(store: SqliteStore) -> None:
+        await store.put_functions([function("hello")])
+        await store._submit(lambda c: c.execute("DELETE FROM revisions").rowcount)
+        with pytest.raises(StoreFailed, match=r"function default/hello: its calls go to \[1\], which is not there"):
+            await store.load()
+
+    within(tmp_path / "db", use)

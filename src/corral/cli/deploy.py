@@ -13,7 +13,7 @@ from corral.cli.changes import changes
 from corral.cli.client import Client, functions_path
 from corral.cli.options import json_option, url_option
 from corral.cli.output import print_json, seconds
-from corral.cli.sending import put, said, upload
+from corral.cli.sending import put, upload, wanted_of
 from corral.errors import Invalid, NotFound
 from corral.package.bundle import pack
 from corral.package.layer import dependencies
@@ -48,9 +48,14 @@ def _key_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("words", nargs=-1, metavar="[NAME] PATH")
 @click.option("-n", "--namespace", metavar="NS", help="[default]")
 @_key_options
+@click.option("--no-traffic", is_flag=True, help="Only keep the new revision: no call goes to it yet.")
+@click.option("--tag", metavar="TAG", help="Calls of NAME@TAG go to the new revision.")
 @url_option
 @json_option
-def deploy(words: tuple[str, ...], namespace: str | None, url: str | None, as_json: bool, **flags: Any) -> int:
+def deploy(
+    words: tuple[str, ...], namespace: str | None, no_traffic: bool, tag: str | None, url: str | None, as_json: bool,
+    **flags: Any,
+) -> int:  # fmt: skip
     """Deploy the function NAME from PATH, a file, a folder or an archive of one (.zip, .tar, .tar.gz, .tgz). A
     corral.toml in the folder can say the same as the flags, for one function or, under [functions.NAME], for many; NAME
     may then be left out, or pick one. An archive without one may name the function by its own name."""
@@ -59,14 +64,15 @@ def deploy(words: tuple[str, ...], namespace: str | None, url: str | None, as_js
     with opened(path) as folder:
         if not (folder / FILE).is_file():
             name = name or stem(path)
-        return _deploy(Client(url), read_deployments(folder, name, namespace, flags), as_json)
+        deployments = read_deployments(folder, name, namespace, flags)
+        return _deploy(Client(url), deployments, as_json, tag, no_traffic)
 
 
-def _deploy(client: Client, deployments: list[Deployment], as_json: bool) -> int:
+def _deploy(client: Client, deployments: list[Deployment], as_json: bool, tag: str | None, no_traffic: bool) -> int:
     _warn_of_cores(client, deployments)
     before = _specs_before(client, deployments)
     with _told_of_installation(deployments):
-        deployed = _send(client, deployments)
+        deployed = _send(client, deployments, tag, no_traffic)
     for function, deployment in zip(deployed, deployments, strict=True):
         old, new = before.get(deployment.name), function["spec"] | {"env": dict(deployment.spec.env)}
         function["changes"] = changes(old, new) if old is not None else []
@@ -144,14 +150,15 @@ def _environment(pairs: tuple[str, ...]) -> dict[str, str] | None:
     return dict(pair.split("=", 1) for pair in pairs) or None
 
 
-def _send(client: Client, deployments: list[Deployment]) -> list[dict[str, Any]]:
+def _send(client: Client, deployments: list[Deployment], tag: str | None, no_traffic: bool) -> list[dict[str, Any]]:
     """All or none: several go in one request."""
     namespace = deployments[0].namespace
     packed = {path: pack(path) for path in {each.path for each in deployments}}
     packages = {path: upload(client, namespace, content) for path, content in packed.items()}
     if len(deployments) == 1:
-        return [put(client, deployments[0], packages[deployments[0].path])]
-    wanted = [{"name": each.name, "package": packages[each.path], "spec": said(each)} for each in deployments]
+        only = deployments[0]
+        return [put(client, only, packages[only.path], tag=tag, no_traffic=no_traffic)]
+    wanted = [{"name": each.name} | wanted_of(each, packages[each.path], tag, no_traffic) for each in deployments]
     return list(client.manage("POST", functions_path(namespace), {"functions": wanted})["functions"])
 
 
@@ -168,4 +175,12 @@ def _print_deployed(client: Client, function: dict[str, Any]) -> None:
     for change in function["changes"]:
         click.echo(f"  {change}")
     token = " -H 'Authorization: Bearer '$CORRAL_TOKEN" if function.get("spec", {}).get("private") else ""
-    click.echo(f"  curl{token} {client.url}/function/{called}")
+    shares = {each["number"]: each for each in function["traffic"]}
+    tags = shares.get(function["number"], {"tags": []})["tags"]
+    if function["percent"] < 100:
+        told = f"{function['percent']} % of the calls go to it" if function["percent"] else "no calls go to it yet"
+        click.echo(f"  {told}; corral traffic {name} {function['number']}=100 sends it all")
+    if function["percent"] or not tags:
+        click.echo(f"  curl{token} {client.url}/function/{called}")
+    for each in tags:
+        click.echo(f"  curl{token} {client.url}/function/{called}@{each}")

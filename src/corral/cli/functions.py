@@ -8,6 +8,7 @@ import click
 from corral.cli.client import Client, functions_path
 from corral.cli.options import json_option, namespace_option, url_option
 from corral.cli.output import ORIGINS, print_fields, print_json, print_table, seconds
+from corral.cli.revisions import where_calls_go
 from corral.errors import NotFound
 
 PARTS = {
@@ -46,7 +47,11 @@ def _row(client: Client, function: dict[str, Any]) -> list[str]:
     instances = function.get("instances")
     count = len(instances) if isinstance(instances, list) else instances or 0
     url = f"{client.url}/function/{called}"
-    return [name, namespace, str(function["number"]), _style(function), str(count), url]
+    shares = [each for each in function["traffic"] if each["percent"]]
+    revision = ",".join(f"{each['number']}={each['percent']}" for each in shares)
+    if len(shares) == 1:
+        revision = str(function["number"])
+    return [name, namespace, revision, _style(function), str(count), url]
 
 
 def _style(function: dict[str, Any]) -> str:
@@ -71,6 +76,7 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
     print_fields(
         [
             ("function", f"{function['namespace']}/{function['name']}, revision {function['number']}"),
+            ("calls go", _calls_go(function)),
             ("deployed", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(function["created_at"]))),
             ("url", client.url + function["path"] + (" (private: wants a token)" if spec["private"] else "")),
             ("style", _style(function)),
@@ -117,6 +123,12 @@ def _zygote(function: dict[str, Any]) -> str:
     return "; ".join(filter(None, [said, f"{rank['state']}{held}, {worth}"]))
 
 
+def _calls_go(function: dict[str, Any]) -> str:
+    """Empty when there is nothing to tell: all go to one revision, and none has a tag."""
+    traffic = function["traffic"]
+    return where_calls_go(traffic) if len(traffic) > 1 or traffic[0]["tags"] else ""
+
+
 def _calls(stats: dict[str, Any]) -> str:
     """Counted since the engine started."""
     mean_s = stats.get("mean_service_s")
@@ -136,13 +148,14 @@ def _print_instances(function: dict[str, Any]) -> None:
     rows = [
         [
             each["instance"],
+            str(each["number"]),
             each["state"],
             _or_unknown(each.get("memory_mib"), "MiB"),
             _or_unknown(each.get("cpu_s"), "s"),
         ]
         for each in instances
     ]
-    print_table(("INSTANCE", "STATE", "MEMORY", "CPU"), rows)
+    print_table(("INSTANCE", "REVISION", "STATE", "MEMORY", "CPU"), rows)
 
 
 def _print_decisions(decisions: list[dict[str, Any]]) -> None:

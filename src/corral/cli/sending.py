@@ -11,11 +11,22 @@ def upload(client: Client, namespace: str, content: bytes) -> str:
     return str(client.manage("POST", f"/namespaces/{namespace}/packages", body=content)["package"])
 
 
-def put(client: Client, deployment: Deployment, package: str) -> dict[str, Any]:
+def put(
+    client: Client, deployment: Deployment, package: str, *, tag: str | None = None, no_traffic: bool = False
+) -> dict[str, Any]:
     """The function as the server shows it, once the new revision serves. Raises LoadFailed, Invalid, Conflict."""
     path = functions_path(deployment.namespace, deployment.name)
-    function: dict[str, Any] = client.manage("PUT", path, {"package": package, "spec": said(deployment)})
+    wanted = wanted_of(deployment, package, tag, no_traffic)
+    function: dict[str, Any] = client.manage("PUT", path, wanted)
     return function
+
+
+def wanted_of(deployment: Deployment, package: str, tag: str | None, no_traffic: bool) -> dict[str, Any]:
+    """One function of a deployment request."""
+    wanted: dict[str, Any] = {"package": package, "spec": said(deployment)}
+    if tag is not None:
+        wanted["tag"] = tag
+    return wanted | ({"no_traffic": True} if no_traffic else {})
 
 
 def said(deployment: Deployment) -> dict[str, Any]:

@@ -27,15 +27,15 @@ async def exposition(catalog: Catalog, fleet: Fleet) -> bytes:
     connected = gauges("corral_connected", "1 while the process is connected to the engine.", "process")
 
     functions.labels().value = catalog.count
-    for number, revision in enumerate(fleet.seen()):
+    for number, key in enumerate(fleet.seen()):
         if number % AT_ONCE == 0:
             await asyncio.sleep(0)
-        names = (revision.namespace, revision.name)
-        running = fleet.instances(revision.id)
+        names = tuple(key.split("/"))
+        running = [each for _, each in fleet.instances_of(key)]
         for state, count in Counter(each.state for each in running).items():
             instances.labels(*names, state).value = count
         used = [fleet.node.used.get(each.instance, (0.0, 0.0)) for each in running]
-        cpu.labels(*names).value = fleet.history.look(revision.key).totals.ended_cpu_s + sum(each[0] for each in used)
+        cpu.labels(*names).value = fleet.history.look(key).totals.ended_cpu_s + sum(each[0] for each in used)
         memory.labels(*names).value = sum(each[1] for each in used) * 1024 * 1024
     for runtime in fleet.node.zygotes:
         zygotes.labels(runtime).value = 1

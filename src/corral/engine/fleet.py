@@ -15,7 +15,7 @@ from corral.engine.history import ExitSeen, History
 from corral.engine.layers import Layers
 from corral.engine.links import Links, Peer
 from corral.engine.node import Node
-from corral.engine.revisions import Revisions
+from corral.engine.revisions import Known, Revisions
 from corral.engine.running import Instances, Running
 from corral.engine.scalings import Scalings
 from corral.engine.verification import Verification
@@ -31,7 +31,7 @@ from corral.model import (
     Style,
     key_of,
 )
-from corral.ports import StoredToken
+from corral.ports import StoredFunction, StoredToken
 from corral.roster import Admission, InstanceView, MemoryView, Roster
 
 log = logging.getLogger("corral.engine.fleet")
@@ -83,61 +83,70 @@ class Fleet:
 
     # -- what is deployed -----------------------------------------------------------------------------------
 
-    def restore(self, revisions: Iterable[Revision]) -> None:
-        """At start, before anybody is connected."""
-        now = self._clock.monotonic()
-        for revision in revisions:
-            self._revisions.add(revision, None, is_serving=True)
-            self._apply(self._roster.deployed(revision.id, self.scalings.of(revision, initial=0), now), now)
-            self._apply(self._roster.settled(revision.id, now), now)
-
     def remember(self, working_sets: Mapping[RevisionId, int]) -> None:
         """What an earlier engine learned of restored revisions, in MiB."""
         now = self._clock.monotonic()
         for revision, memory_mib in working_sets.items():
             self._apply(self._roster.remembered(revision, memory_mib, now), now)
 
-    def prepare(self, revision: Revision) -> Verification:
-        """Start the instances that must load before the deployment counts. Calls still go where they went."""
+    def prepare(self, revision: Revision, needed: int, least: int) -> Verification:
+        """Have `needed` instances of it, so that calls can go to it; `least` of them prove that its code loads. Until
+        `give_up` they are kept, whatever its scaling says. Calls still go where they went."""
         now = self._clock.monotonic()
-        verification = Verification(revision.spec.initial)
-        self._revisions.add(revision, verification, is_serving=False)
-        scaling = self.scalings.of(revision, initial=revision.spec.initial)
-        self._apply(self._roster.deployed(revision.id, scaling, now), now)
+        known = self._revisions.get(revision.id) or self._add(revision, now)
+        ready = sum(each.state == "ready" for each in self._roster.instances(revision.id))
+        verification = Verification(needed, least, ready)
+        known.verifications += (verification,)
+        self._apply(self._roster.required(revision.id, needed, now), now)
         return verification
 
-    def serve(self, revision: Revision) -> None:
-        """From now on the function's calls go to this revision; the one before is drained."""
+    def give_up(self, revision: RevisionId, verification: Verification) -> None:
+        """What it was prepared for is over. If calls go to it now, its scaling decides from here on; if none ever went
+        to it, nothing of it stays."""
         now = self._clock.monotonic()
-        known = self._revisions.get(revision.id)
-        before = self._revisions.serving(revision.key)
+        known = self._revisions.get(revision)
         if known is None:
-            self._revisions.add(revision, None, is_serving=True)
-            self._apply(self._roster.deployed(revision.id, self.scalings.of(revision, initial=0), now), now)
-        else:
-            self._revisions.serve(known)
-            self.rescale(revision)  # its function's scaling may have been changed while it was verified
-        self._apply(self._roster.settled(revision.id, now), now)
-        if before is not None and before != revision.id:
-            self._leave(before, now)
+            return
+        known.verifications = tuple(each for each in known.verifications if each is not verification)
+        if known.verifications:
+            return
+        if self._revisions.is_live(known.revision):
+            self._apply(self._roster.settled(revision, now), now)
+            return
+        self._leave(revision, now)
+        if not known.had_calls:
+            for instance in self._running.of(revision):
+                self._links.tell_keeper(link.Stop(instance, ExitCause.REMOVED))
 
-    def abandon(self, revision: RevisionId) -> None:
-        """Its deployment failed. It never served, so its instances have no calls to finish."""
-        self._leave(revision, self._clock.monotonic())
-        for instance in self._running.of(revision):
-            self._links.tell_keeper(link.Stop(instance, ExitCause.REMOVED))
+    def route(self, function: StoredFunction) -> None:
+        """From now on the function's calls go as its traffic says. Revisions that none goes to any more are drained."""
+        now = self._clock.monotonic()
+        for revision in function.revisions:
+            if all(share.number != revision.number for share in function.traffic):
+                continue
+            if self._revisions.get(revision.id) is None:
+                self._add(revision, now)
+                self._apply(self._roster.settled(revision.id, now), now)
+            else:
+                self.rescale(revision)  # its function's scaling may have been changed while it was readied
+        for before in self._revisions.route(function.key, function.traffic):
+            known = self._revisions.get(before)
+            if known is not None and not known.verifications:
+                self._leave(before, now)
 
     def remove(self, key: FunctionKey) -> None:
         """The function was deleted."""
-        serving = self._revisions.stop_serving(key)
-        if serving is None:
-            return
         self.removed(key)
-        self._links.tell_gateways(link.RouteDrop(key))
-        self._leave(serving, self._clock.monotonic())
+        for revision in self._revisions.unroute(key):
+            self._leave(revision, self._clock.monotonic())
         if self._revisions.are_left(key):
             # It may be deployed anew before its last call has ended.
             self._forget(key)
+
+    def _add(self, revision: Revision, now: float) -> Known:
+        known = self._revisions.add(revision)
+        self._apply(self._roster.deployed(revision.id, self.scalings.of(revision, initial=0), now), now)
+        return known
 
     def learn(self, revision: Revision) -> None:
         """The same revision with what loading it has shown."""
@@ -157,6 +166,10 @@ class Fleet:
     def knows(self, revision: RevisionId) -> bool:
         return self._revisions.get(revision) is not None
 
+    def has(self, revision: RevisionId) -> bool:
+        """Whether calls may go to it, or it may have instances."""
+        return self.knows(revision) or self._revisions.is_leaving(revision)
+
     def known(self, revision: Revision) -> Revision:
         """The same revision with what loading it has shown so far."""
         known = self._revisions.get(revision.id)
@@ -167,17 +180,23 @@ class Fleet:
     def instances(self, revision: RevisionId) -> Sequence[InstanceView]:
         return self._roster.instances(revision)
 
+    def instances_of(self, key: FunctionKey) -> Sequence[tuple[Revision, InstanceView]]:
+        """Those of the revisions that the function's calls may go to, oldest revision first."""
+        live = [known for each in self._revisions.live(key) if (known := self._revisions.get(each)) is not None]
+        return [(known.revision, view) for known in live for view in self._roster.instances(known.revision.id)]
+
+    def have(self, revision: RevisionId) -> int:
+        """Instances that serve or will."""
+        return sum(each.state in ("ready", "starting") for each in self._roster.instances(revision))
+
     @property
     def instance_count(self) -> int:
         return len(self._running)
 
-    def seen(self) -> Iterator[Revision]:
-        """What serves of the functions of which anything was asked, or runs, since the engine began."""
-        for key in dict.fromkeys([*self.history.functions(), *map(key_of, self._running.revisions())]):
-            serving = self._revisions.serving(key)
-            known = None if serving is None else self._revisions.get(serving)
-            if known is not None:
-                yield known.revision
+    def seen(self) -> Iterator[FunctionKey]:
+        """Functions of which anything was asked, or runs, since the engine began."""
+        keys = dict.fromkeys([*self.history.functions(), *map(key_of, self._running.revisions())])
+        return (key for key in keys if self._revisions.is_deployed(key))
 
     def why(self, revision: RevisionId) -> roster.Decided | None:
         return self._roster.why(revision)
@@ -241,7 +260,7 @@ class Fleet:
         now = self._clock.monotonic()
         for revision, seen in message.observations.items():
             self._apply(self._roster.observed(gateway, revision, seen, now), now)
-            if self._revisions.serving(key_of(revision)) is not None:
+            if self._revisions.is_deployed(key_of(revision)):
                 self.history.observed(key_of(revision), seen)
                 self.called(key_of(revision), seen)
 
@@ -263,8 +282,8 @@ class Fleet:
             self._codes.keep(running.revision, message.code)
         if (message.style, message.is_async) != (known.revision.style, known.revision.is_async):
             self.loaded(known.revision, message.style, message.is_async)
-        if known.verification is not None:
-            known.verification.ready()
+        for verification in known.verifications:
+            verification.ready()
         log.info("instance ready", extra={"instance": message.instance, "revision": running.revision})
 
     def failed(self, message: link.Failed) -> None:
@@ -283,7 +302,7 @@ class Fleet:
 
     def call_lost(self, message: link.CallLost) -> None:
         key = key_of(message.revision)
-        if self._revisions.serving(key) is not None:  # else its log goes, or is gone
+        if self._revisions.is_deployed(key):  # else its log goes, or is gone
             self._links.tell_keeper(link.Note(key, message.instance, message.request, message.why))
 
     def _end_dropped(self, instance: InstanceId) -> None:
@@ -390,9 +409,9 @@ class Fleet:
         now = self._clock.monotonic()
         known = self._revisions.get(running.revision)
         self._apply(self._roster.failed(instance, fault.message, kind, now), now)
-        if known is not None and known.verification is not None:
-            known.verification.failed(fault)
-        if known is not None and known.is_serving:
+        for verification in () if known is None else known.verifications:
+            verification.failed(fault)
+        if known is not None and self._revisions.is_live(known.revision):
             self.history.failed(known.revision.key, fault.message)
         log.warning("instance failed", extra={"instance": instance, "revision": running.revision, "why": fault.message})
 
@@ -418,7 +437,7 @@ class Fleet:
             at=self._clock.wall(),
             memory_peak_mib=message.memory_peak_mib,
         )
-        self.history.exited(key if self._revisions.serving(key) is not None else None, seen, message.cpu_s)
+        self.history.exited(key if self._revisions.is_deployed(key) else None, seen, message.cpu_s)
         log.info("instance ended", extra={"instance": message.instance, "cause": message.cause, "why": message.detail})
         self._check_left(revision)
 
@@ -512,7 +531,7 @@ class Fleet:
 
     def _show(self, decision: roster.Decided) -> None:
         key = key_of(decision.revision)
-        if self._revisions.serving(key) is not None:
+        if self._revisions.is_deployed(key):
             self.history.decided(key, decision, self._clock.wall())
         fields = {"revision": decision.revision, "desired": decision.desired, "have": decision.have}
         log.info("scaling decided", extra=fields | {"why": decision.why})

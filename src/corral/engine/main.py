@@ -24,11 +24,15 @@ from corral.clock import Clock, SystemClock
 from corral.config import EXIT_UNUSABLE, Boot, read_boot
 from corral.engine.catalog import Catalog
 from corral.engine.demand import Demand
+from corral.engine.deployment import Deployer
 from corral.engine.exposition import exposition
 from corral.engine.fleet import Fleet
 from corral.engine.history import History
+from corral.engine.holdings import Holdings
+from corral.engine.installation import Installation
 from corral.engine.logbook import BuildLogs, Logbook
 from corral.engine.peers import Peers
+from corral.engine.rollout import Rollout
 from corral.engine.tokens import Tokens
 from corral.engine.uids import Uids
 from corral.engine.workingsets import WorkingSets
@@ -76,14 +80,12 @@ class Engine:
         self._shelf = Shelf(data / "packages", limits, clock)
         self._uids = Uids(settings.keeper.uid_base, settings.keeper.uid_count)
         forbids_host = settings.keeper.network_host == "forbidden"
-        self.catalog = Catalog(
-            store,
-            self.fleet,
-            self._shelf,
-            self._uids,
-            clock,
-            forbids_host=forbids_host,
-            installs=settings.layers.install,
+        holdings = Holdings(self._shelf, self.fleet.layers, self._uids)
+        rollout = Rollout(store, self.fleet, holdings, clock)
+        self.catalog = Catalog(store, self.fleet, rollout, holdings, self._shelf)
+        installation = Installation(self.fleet.layers, self._shelf, settings.layers.install)
+        self.deployer = Deployer(
+            store, self.fleet, rollout, holdings, installation, self._shelf, clock, forbids_host=forbids_host
         )
         self.demand = Demand(store.demand, clock)
         self.fleet.called, self.fleet.removed = self.demand.seen, self.demand.forget
@@ -96,6 +98,7 @@ class Engine:
         self._app = application(
             Parts(
                 catalog=self.catalog,
+                deployer=self.deployer,
                 fleet=self.fleet,
                 tokens=self.tokens,
                 demand=self.demand,
@@ -114,7 +117,7 @@ class Engine:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT."""
         functions, tokens = await self._store.load()
-        revisions = [stored.revision for stored in functions]
+        revisions = [revision for stored in functions for revision in stored.revisions]
         swept = self._shelf.sweep((revision.namespace, revision.package) for revision in revisions)
         self.tokens.restore(tokens)
         self.catalog.restore(functions, await self._store.load_defaults())

@@ -1,60 +1,75 @@
-"""The revisions that gateways know, from the beginning of their deployment until their last instance is gone."""
+"""The revisions that gateways know, from when they are readied until their last instance is gone, and where each
+function's calls go."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from corral.engine.links import Links
 from corral.engine.verification import Verification
-from corral.link import Message, RevisionDrop, RevisionPut, RoutePut
-from corral.model import FunctionKey, Revision, RevisionId
+from corral.link import Message, RevisionDrop, RevisionPut, RouteDrop, RoutePut
+from corral.model import FunctionKey, Revision, RevisionId, Share, revision_id
 
 
 class Known:
     """A revision the gateways know."""
 
-    __slots__ = ("is_serving", "revision", "verification")
+    __slots__ = ("had_calls", "revision", "verifications")
 
-    def __init__(self, revision: Revision, verification: Verification | None, is_serving: bool) -> None:
+    def __init__(self, revision: Revision, had_calls: bool) -> None:
         self.revision = revision
-        self.is_serving = is_serving
-        self.verification = verification
+        self.had_calls = had_calls
+        """Its instances may have calls to finish."""
+        self.verifications: tuple[Verification, ...] = ()
+        """Of changes that wait until it has its instances."""
 
 
 class Revisions:
     def __init__(self, links: Links) -> None:
         self._links = links
         self._known: dict[RevisionId, Known] = {}
-        self._serving: dict[FunctionKey, RevisionId] = {}
+        self._traffic: dict[FunctionKey, Sequence[Share]] = {}
         self._leaving: dict[RevisionId, Revision] = {}
         self._count: Counter[FunctionKey] = Counter()
-        """Of both."""
+        """Of known and leaving ones."""
 
     def get(self, revision: RevisionId) -> Known | None:
         return self._known.get(revision)
 
-    def add(self, revision: Revision, verification: Verification | None, is_serving: bool) -> None:
-        self._known[revision.id] = Known(revision, verification, is_serving)
-        self._count[revision.key] += 1
+    def add(self, revision: Revision) -> Known:
+        """One that may still be leaving from an earlier time stays instead."""
+        stays = self._leaving.pop(revision.id, None) is not None
+        known = self._known[revision.id] = Known(revision, had_calls=stays)
+        if not stays:
+            self._count[revision.key] += 1
         self._links.tell_gateways(RevisionPut.of(revision))
-        if is_serving:
-            self._route(revision)
+        return known
 
-    def serve(self, known: Known) -> None:
-        """What loading it has shown stays; only the flag is new."""
-        known.verification, known.is_serving = None, True
-        self._route(known.revision)
+    def route(self, key: FunctionKey, traffic: Sequence[Share]) -> set[RevisionId]:
+        """The function's calls go so from now on; which revisions they went to before and do no more."""
+        before = self.live(key)
+        self._traffic[key] = traffic
+        after = self.live(key)
+        for each in after:
+            self._known[each].had_calls = True
+        self._links.tell_gateways(_route_put(key, traffic))
+        return set(before) - set(after)
 
-    def _route(self, revision: Revision) -> None:
-        self._serving[revision.key] = revision.id
-        self._links.tell_gateways(RoutePut(revision.key, [(revision.id, 100)]))
+    def unroute(self, key: FunctionKey) -> Sequence[RevisionId]:
+        """The function is gone; the revisions its calls went to."""
+        live = self.live(key)
+        if self._traffic.pop(key, None) is not None:
+            self._links.tell_gateways(RouteDrop(key))
+        return live
 
-    def serving(self, key: FunctionKey) -> RevisionId | None:
-        """Where the function's calls go; None: it is not deployed."""
-        return self._serving.get(key)
+    def live(self, key: FunctionKey) -> Sequence[RevisionId]:
+        """Revisions that calls may go to, by share or tag, oldest first."""
+        return list(dict.fromkeys(revision_id(key, share.number) for share in self._traffic.get(key, ())))
 
-    def stop_serving(self, key: FunctionKey) -> RevisionId | None:
-        """The one that served; None when the function is not deployed."""
-        return self._serving.pop(key, None)
+    def is_live(self, revision: Revision) -> bool:
+        return any(share.number == revision.number for share in self._traffic.get(revision.key, ()))
+
+    def is_deployed(self, key: FunctionKey) -> bool:
+        return key in self._traffic
 
     def learn(self, revision: Revision) -> None:
         """The same revision with what loading it has shown. Of that, gateways go by the concurrency alone."""
@@ -82,12 +97,17 @@ class Revisions:
         return gone
 
     def are_left(self, key: FunctionKey) -> bool:
-        """Whether the function has a revision that serves, is verified or is leaving."""
+        """Whether the function has a revision that calls go to, that is readied or that is leaving."""
         return key in self._count
 
     def told(self) -> Iterator[Message]:
         """All that a gateway has to know of them."""
         for known in self._known.values():
             yield RevisionPut.of(known.revision)
-        for key, revision in self._serving.items():
-            yield RoutePut(key, [(revision, 100)])
+        for key, traffic in self._traffic.items():
+            yield _route_put(key, traffic)
+
+
+def _route_put(key: FunctionKey, traffic: Sequence[Share]) -> RoutePut:
+    shares = [(revision_id(key, share.number), share.percent) for share in traffic if share.percent]
+    return RoutePut(key, shares, {share.tag: revision_id(key, share.number) for share in traffic if share.tag})

@@ -1,4 +1,4 @@
-"""Which numeric user each revision's instances run as. No two revisions that may have instances share one."""
+"""Which numeric user each function's instances run as. No two functions that may have instances share one."""
 
 import heapq
 from collections.abc import Iterable
@@ -33,16 +33,16 @@ class Uids:
                 self._taken.add(uid)
                 return uid
         raise Conflict(
-            f"all {self._end - self._first} users of the range are in use, one for each revision: "
+            f"all {self._end - self._first} users of the range are in use, one for each function: "
             "delete functions, or set keeper.uid_count higher"
         )
 
     def claim(self, uids: Iterable[int]) -> None:
-        """At start: those of the stored revisions."""
+        """At start: those of the stored functions."""
         self._taken.update(uids)
 
     def give_back(self, uid: int) -> None:
-        """Only when no instance of the revision is left."""
+        """Only when no instance of the function is left."""
         if uid in self._taken:
             self._taken.discard(uid)
             if uid < self._fresh:

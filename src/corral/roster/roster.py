@@ -89,6 +89,19 @@ class Roster:
         self._retune(known, msgspec.structs.replace(scaling, initial=before.initial, concurrency=before.concurrency))
         return self._ask(known, now, joined=known.have > 0)
 
+    def required(self, revision: RevisionId, instances: int, now: float) -> Sequence[Action]:
+        """A change of where calls go waits until it has so many: they are kept until `settled`. An end to its
+        back-off, as somebody believes in it."""
+        known = self._revisions.get(revision)
+        if known is None or known.is_removed:
+            return ()
+        before = 0 if known.is_settled else known.scaling.initial
+        known.scaling = msgspec.structs.replace(known.scaling, initial=max(instances, before))
+        known.is_settled = False
+        actions = self._unblock(known, now)
+        known.crashes.reset()
+        return actions + self._converge(known, now)
+
     def settled(self, revision: RevisionId, now: float) -> Sequence[Action]:
         """Its deployment counts: from now on `initial` no longer keeps instances."""
         known = self._revisions.find(revision)

@@ -1,27 +1,38 @@
 """Rows of the schema <-> the nouns."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from corral.model import FunctionSpec, ScalingValue, function_key, revision_id
-from corral.ports import StoredFunction, StoredToken
+from corral.model import FunctionSpec, Revision, ScalingValue, Share, function_key, revision_id
+from corral.ports import StoredFunction, StoredToken, Tuning
 
 LOAD_FUNCTIONS = "SELECT * FROM functions ORDER BY namespace, name"
+LOAD_REVISIONS = "SELECT * FROM revisions ORDER BY namespace, name, number"
 PUT_FUNCTION = """
-INSERT INTO functions (namespace, name, number, package, uid, spec, style, is_async, created_at, updated_at,
-    tuning)
-VALUES (:namespace, :name, :number, :package, :uid, :spec, :style, :is_async, :created_at, :updated_at, :tuning)
+INSERT INTO functions (namespace, name, uid, traffic, updated_at, tuning)
+VALUES (:namespace, :name, :uid, :traffic, :updated_at, :tuning)
 ON CONFLICT (namespace, name) DO UPDATE SET
-    number = excluded.number, package = excluded.package, uid = excluded.uid, spec = excluded.spec,
-    style = excluded.style, is_async = excluded.is_async, created_at = excluded.created_at,
-    updated_at = excluded.updated_at, tuning = excluded.tuning
+    uid = excluded.uid, traffic = excluded.traffic, updated_at = excluded.updated_at, tuning = excluded.tuning
+"""
+# Of a revision only what its code has shown can change; what stands as it is is not written again.
+PUT_REVISION = """
+INSERT INTO revisions (namespace, name, number, package, layer, spec, style, is_async, created_at, had_all)
+VALUES (:namespace, :name, :number, :package, :layer, :spec, :style, :is_async, :created_at, :had_all)
+ON CONFLICT (namespace, name, number) DO UPDATE SET
+    style = excluded.style, is_async = excluded.is_async, had_all = excluded.had_all
+WHERE style IS NOT excluded.style OR is_async IS NOT excluded.is_async OR had_all IS NOT excluded.had_all
+"""
+KEEP_REVISIONS = """
+DELETE FROM revisions WHERE namespace = :namespace AND name = :name
+    AND number NOT IN (SELECT value FROM json_each(:numbers))
 """
 DELETE_FUNCTION = "DELETE FROM functions WHERE namespace = ? AND name = ?"
+DELETE_REVISIONS = "DELETE FROM revisions WHERE namespace = ? AND name = ?"
 NEXT_NUMBER = """
 INSERT INTO numbers (key, last) VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET last = last + 1 RETURNING last
 """
@@ -49,40 +60,79 @@ def _naming(record: str) -> Iterator[None]:
 
 
 def function_row(stored: StoredFunction) -> dict[str, Any]:
-    revision = stored.revision
+    newest = stored.revisions[-1]
     return {
-        "namespace": revision.namespace,
-        "name": revision.name,
-        "number": revision.number,
-        "package": revision.package,
-        "uid": revision.uid,
-        "spec": msgspec.json.encode(revision.spec).decode(),
-        "style": revision.style,
-        "is_async": revision.is_async,
-        "created_at": revision.created_at,
+        "namespace": newest.namespace,
+        "name": newest.name,
+        "uid": newest.uid,
+        "traffic": msgspec.json.encode(stored.traffic).decode(),
         "updated_at": stored.updated_at,
         "tuning": msgspec.json.encode(stored.tuning).decode(),
+        "numbers": msgspec.json.encode([revision.number for revision in stored.revisions]).decode(),
     }
 
 
-def stored_function(row: sqlite3.Row) -> StoredFunction:
-    """Raises Unreadable."""
+def revision_rows(stored: StoredFunction) -> Iterator[dict[str, Any]]:
+    for revision in stored.revisions:
+        yield {
+            "namespace": revision.namespace,
+            "name": revision.name,
+            "number": revision.number,
+            "package": revision.package,
+            "layer": revision.layer,
+            "spec": msgspec.json.encode(revision.spec).decode(),
+            "style": revision.style,
+            "is_async": revision.is_async,
+            "created_at": revision.created_at,
+            "had_all": revision.number in stored.had_all,
+        }
+
+
+def stored_functions(functions: Iterable[sqlite3.Row], revisions: Iterable[sqlite3.Row]) -> Iterator[StoredFunction]:
+    """Both in order of namespace and name. Raises Unreadable."""
+    rest = iter(revisions)
+    row = next(rest, None)
+    for function in functions:
+        own = []
+        while row is not None and (row["namespace"], row["name"]) <= (function["namespace"], function["name"]):
+            if row["namespace"] == function["namespace"] and row["name"] == function["name"]:
+                own.append(row)
+            row = next(rest, None)
+        yield _stored_function(function, own)
+
+
+def _stored_function(row: sqlite3.Row, revisions: Sequence[sqlite3.Row]) -> StoredFunction:
     key = function_key(row["namespace"], row["name"])
     with _naming(f"function {key}"):
-        fields = {
-            "id": revision_id(key, row["number"]),
-            "namespace": row["namespace"],
-            "name": row["name"],
-            "number": row["number"],
-            "package": row["package"],
-            "uid": row["uid"],
-            "spec": _spec(row["spec"]),
-            "style": row["style"],
-            "is_async": bool(row["is_async"]),
-            "created_at": row["created_at"],
-        }
-        tuning = msgspec.json.decode(row["tuning"])
-        return msgspec.convert({"revision": fields, "updated_at": row["updated_at"], "tuning": tuning}, StoredFunction)
+        stored = StoredFunction(
+            revisions=tuple(_revision(row, each) for each in revisions),
+            traffic=msgspec.json.decode(row["traffic"], type=tuple[Share, ...]),
+            had_all=tuple(each["number"] for each in revisions if each["had_all"]),
+            updated_at=row["updated_at"],
+            tuning=msgspec.json.decode(row["tuning"], type=Tuning),
+        )
+        missing = {share.number for share in stored.traffic} - {each.number for each in stored.revisions}
+        if missing or not stored.traffic:
+            raise TypeError(f"its calls go to {sorted(missing) or 'no revision'}, which is not there")
+        return stored
+
+
+def _revision(function: sqlite3.Row, row: sqlite3.Row) -> Revision:
+    key = function_key(row["namespace"], row["name"])
+    fields = {
+        "id": revision_id(key, row["number"]),
+        "namespace": row["namespace"],
+        "name": row["name"],
+        "number": row["number"],
+        "package": row["package"],
+        "layer": row["layer"],
+        "uid": function["uid"],
+        "spec": _spec(row["spec"]),
+        "style": row["style"],
+        "is_async": bool(row["is_async"]),
+        "created_at": row["created_at"],
+    }
+    return msgspec.convert(fields, Revision)
 
 
 def default_scaling(row: sqlite3.Row) -> tuple[str, dict[str, ScalingValue]]:

@@ -152,7 +152,8 @@ class SqliteStore:
 
     async def load(self) -> tuple[Sequence[StoredFunction], Sequence[StoredToken]]:
         def work(connection: sqlite3.Connection) -> tuple[list[StoredFunction], list[StoredToken]]:
-            functions = [rows.stored_function(row) for row in connection.execute(rows.LOAD_FUNCTIONS)]
+            found = connection.execute(rows.LOAD_FUNCTIONS).fetchall(), connection.execute(rows.LOAD_REVISIONS)
+            functions = list(rows.stored_functions(*found))
             tokens = [rows.stored_token(row) for row in connection.execute(rows.LOAD_TOKENS)]
             return functions, tokens
 
@@ -166,13 +167,24 @@ class SqliteStore:
         return await self._submit(work)
 
     async def put_functions(self, functions: Iterable[StoredFunction]) -> None:
-        batch = [rows.function_row(stored) for stored in functions]
-        await self._submit(lambda connection: _forget(connection.executemany(rows.PUT_FUNCTION, batch)))
+        batch = list(functions)
+        put = [rows.function_row(stored) for stored in batch]
+        revisions = [row for stored in batch for row in rows.revision_rows(stored)]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany(rows.PUT_FUNCTION, put)
+            connection.executemany(rows.KEEP_REVISIONS, put)
+            connection.executemany(rows.PUT_REVISION, revisions)
+
+        await self._submit(work)
 
     async def delete_function(self, key: FunctionKey) -> bool:
+        namespace, _, name = key.partition("/")
+
         def work(connection: sqlite3.Connection) -> bool:
             demand.forget(connection, key)
-            return connection.execute(rows.DELETE_FUNCTION, key.split("/", 1)).rowcount > 0
+            connection.execute(rows.DELETE_REVISIONS, (namespace, name))
+            return connection.execute(rows.DELETE_FUNCTION, (namespace, name)).rowcount > 0
 
         return await self._submit(work)
 

@@ -20,8 +20,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from corral.api.native import shapes, views
-from corral.engine.catalog import VERIFY_S, Asked, Catalog
+from corral.engine.catalog import Catalog
 from corral.engine.demand import DAYS, Demand
+from corral.engine.deployment import VERIFY_S, Asked, Deployer
 from corral.engine.fleet import Fleet
 from corral.engine.tokens import Tokens
 from corral.errors import BadRequest, BodyTooLarge, CorralError, Forbidden, Invalid, NotFound, StoreFailed
@@ -50,6 +51,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What the API stands on."""
 
     catalog: Catalog
+    deployer: Deployer
     fleet: Fleet
     tokens: Tokens
     demand: Demand
@@ -141,7 +143,10 @@ class _Api:
         for first in range(0, len(shown), LISTED_AT_ONCE):
             some = shown[first : first + LISTED_AT_ONCE]
             rows = [
-                views.brief(each, self._fleet) if brief else views.listed(each, self._fleet, secrets) for each in some
+                views.brief(each, self._catalog, self._fleet)
+                if brief
+                else views.listed(each, self._catalog, self._fleet, secrets)
+                for each in some
             ]
             pieces.append(msgspec.json.encode(rows)[1:-1])
             await asyncio.sleep(0)
@@ -150,7 +155,7 @@ class _Api:
     async def describe(self, request: Request) -> Response:
         revision = self._catalog.get(self._namespace(request), request.path_params["name"])
         secrets = _is_asked(request, "secrets")
-        return _json(views.described(revision, self._fleet, self._parts.monotonic(), secrets))
+        return _json(views.described(revision, self._catalog, self._fleet, self._parts.monotonic(), secrets))
 
     async def upload(self, request: Request) -> Response:
         namespace = self._namespace(request)
@@ -169,14 +174,14 @@ class _Api:
         namespace, name = self._namespace(request), str(request.path_params["name"])
         wanted = await _sent(request, lambda sent: shapes.read_function(sent, check_name("name", name)))
         existed = self._catalog.has(namespace, name)
-        [deployed] = await self._catalog.deploy(namespace, [_asked(wanted)], _timeout_s(request))
-        return _json(views.deployed(deployed, self._fleet), 200 if existed else 201)
+        [deployed] = await self._parts.deployer.deploy(namespace, [_asked(wanted)], _timeout_s(request))
+        return _json(views.deployed(deployed, self._catalog, self._fleet), 200 if existed else 201)
 
     async def deploy_many(self, request: Request) -> Response:
         namespace = self._namespace(request)
         wanted = await _sent(request, shapes.read_functions)
-        deployed = await self._catalog.deploy(namespace, [_asked(each) for each in wanted], _timeout_s(request))
-        return _json({"functions": [views.deployed(each, self._fleet) for each in deployed]})
+        deployed = await self._parts.deployer.deploy(namespace, [_asked(each) for each in wanted], _timeout_s(request))
+        return _json({"functions": [views.deployed(each, self._catalog, self._fleet) for each in deployed]})
 
     async def delete(self, request: Request) -> Response:
         await self._catalog.delete(self._namespace(request), request.path_params["name"])
@@ -205,6 +210,24 @@ class _Api:
         revision = self._catalog.get(self._namespace(request), request.path_params["name"])
         days = _number(request.query_params.get("days"), "days", DAYS, 1, DAYS)
         return _json(views.demand(revision.key, await self._parts.demand.of(revision.key, int(days))))
+
+    # -- revisions ------------------------------------------------------------------------------------------
+
+    async def revisions(self, request: Request) -> Response:
+        function = self._catalog.function(self._namespace(request), request.path_params["name"])
+        return _json({"revisions": views.revisions(function, self._fleet)})
+
+    async def set_traffic(self, request: Request) -> Response:
+        namespace, name = self._namespace(request), str(request.path_params["name"])
+        wanted = await _sent(request, shapes.read_traffic)
+        function = await self._catalog.set_traffic(namespace, name, wanted.shares, wanted.tags, _timeout_s(request))
+        return _json(views.traffic_of(function))
+
+    async def roll_back(self, request: Request) -> Response:
+        namespace, name = self._namespace(request), str(request.path_params["name"])
+        to = await _sent(request, shapes.read_rollback)
+        function = await self._catalog.roll_back(namespace, name, to, _timeout_s(request))
+        return _json(views.traffic_of(function))
 
     async def logs(self, request: Request) -> Response:
         revision = self._catalog.get(self._namespace(request), request.path_params["name"])
@@ -277,6 +300,9 @@ URLS: tuple[tuple[str, str, Handler], ...] = (
     ("DELETE", f"{FUNCTIONS}/{{name}}", _Api.delete),
     ("GET", f"{FUNCTIONS}/{{name}}/logs", _Api.logs),
     ("GET", f"{FUNCTIONS}/{{name}}/demand", _Api.demand),
+    ("GET", f"{FUNCTIONS}/{{name}}/revisions", _Api.revisions),
+    ("PATCH", f"{FUNCTIONS}/{{name}}/traffic", _Api.set_traffic),
+    ("POST", f"{FUNCTIONS}/{{name}}/rollback", _Api.roll_back),
     ("GET", f"{FUNCTIONS}/{{name}}/scaling", _Api.scaling),
     ("PUT", f"{FUNCTIONS}/{{name}}/scaling", _Api.set_scaling),
     ("GET", "/corral/v1/namespaces/{namespace}", _Api.describe_namespace),
@@ -393,7 +419,13 @@ async def _begun(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _asked(wanted: shapes.Wanted) -> Asked:
-    return Asked(name=wanted.name, package=wanted.package, spec=wanted.spec)
+    return Asked(
+        name=wanted.name,
+        package=wanted.package,
+        spec=wanted.spec,
+        tag=wanted.tag,
+        takes_calls=not wanted.no_traffic,
+    )
 
 
 def _timeout_s(request: Request) -> float:

@@ -1,7 +1,7 @@
 """Corral's own API: what its JSON looks like, and which status each fault has. Shared by invoke and manage."""
 
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -9,7 +9,7 @@ import msgspec
 
 from corral import errors
 from corral.errors import PROBLEMS_MAX, BadRequest, BuildFailed, CorralError, Invalid, LoadFailed
-from corral.model import DEFAULT_NAMESPACE, FunctionSpec, Revision, ScalingValue
+from corral.model import DEFAULT_NAMESPACE, FunctionSpec, Revision, ScalingValue, Share
 from corral.ports import Tuning
 
 FAULTS: dict[type[CorralError], tuple[int, str]] = {
@@ -76,6 +76,15 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     package: str
     spec: FunctionSpec
+    tag: str | None = None
+    no_traffic: bool = False
+
+
+class WantedTraffic(msgspec.Struct, frozen=True, kw_only=True):
+    shares: dict[int, int] | None
+    """Revision -> percent; None: as they are."""
+    tags: dict[str, int | None]
+    """Tag -> revision; None: take it away."""
 
 
 class WantedToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,17 +105,22 @@ def read_json(body: bytes) -> Any:
 
 
 def read_function(value: Any, name: str | None = None, where: str = "") -> Wanted:
-    """`{"name", "package", "spec": {…}}`; no name when the URL has it. `where` begins each sentence.
-    Raises Invalid with one sentence for each field that is wrong."""
+    """`{"name", "package", "spec": {…}, "tag", "no_traffic"}`; no name when the URL has it. `where` begins each
+    sentence. Raises Invalid with one sentence for each field that is wrong."""
     if not isinstance(value, dict):
         raise Invalid(f"{where}{_shown(value)}, must be an object with package and spec")
-    allowed = {"package", "spec"} if name is not None else {"name", "package", "spec"}
+    allowed = {"package", "spec", "tag", "no_traffic"} | ({"name"} if name is None else set())
     problems = _unknown_fields(value, sorted(allowed), where)
     name = name if name is not None else value.get("name")
     package = value.get("package")
     for field, found in (("name", name), ("package", package)):
         if not isinstance(found, str):
             problems.append(f"{where}{field} = {_shown(found)}, must be text")
+    tag, no_traffic = value.get("tag"), value.get("no_traffic", False)
+    if tag is not None and not isinstance(tag, str):
+        problems.append(f"{where}tag = {_shown(tag)}, must be text")
+    if not isinstance(no_traffic, bool):
+        problems.append(f"{where}no_traffic = {_shown(no_traffic)}, must be true or false")
     spec: FunctionSpec | None = None
     try:
         spec = read_spec(value.get("spec", {}), where)
@@ -114,7 +128,7 @@ def read_function(value: Any, name: str | None = None, where: str = "") -> Wante
         problems += fault.problems
     if problems or spec is None or not isinstance(name, str) or not isinstance(package, str):
         raise Invalid(*problems)
-    return Wanted(name=name, package=package, spec=spec)
+    return Wanted(name=name, package=package, spec=spec, tag=tag, no_traffic=no_traffic)
 
 
 def read_functions(value: Any) -> list[Wanted]:
@@ -185,6 +199,42 @@ def read_default(value: Any) -> dict[str, ScalingValue]:
         raise Invalid(f"scaling = {_shown(value['scaling'])}: {exc}") from exc
 
 
+def read_traffic(value: Any) -> WantedTraffic:
+    """`{"shares": [{"number", "percent"}, …], "tags": {TAG: number or null}}`; without `shares` they stay, and so do
+    tags that are not named. Raises Invalid."""
+    if not isinstance(value, dict) or not value:
+        raise Invalid(f"{_shown(value)}, must be an object with shares or tags")
+    problems = _unknown_fields(value, ["shares", "tags"], "")
+    shares: dict[int, int] | None = None
+    tags: dict[str, int | None] = {}
+    try:
+        if "shares" in value:
+            said = msgspec.convert(value["shares"], list[_SaidShare])
+            shares = {each.number: each.percent for each in said}
+            if len(shares) < len(said):
+                problems.append("shares names a revision twice, must name each once")
+        if "tags" in value:
+            tags = msgspec.convert(value["tags"], dict[str, int | None])
+    except msgspec.ValidationError as exc:
+        problems.append(f"{exc}: shares must be a list of number and percent, tags an object of numbers or null")
+    if problems:
+        raise Invalid(*problems)
+    return WantedTraffic(shares=shares, tags=tags)
+
+
+class _SaidShare(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    number: int
+    percent: int
+
+
+def read_rollback(value: Any) -> int | None:
+    """`{"to": number}` or `{}`. Raises Invalid."""
+    to = value.get("to") if isinstance(value, dict) and set(value) <= {"to"} else _shown(value)
+    if to is not None and (isinstance(to, bool) or not isinstance(to, int)):
+        raise Invalid(f"to = {_shown(to)}, must be the number of a revision")
+    return to
+
+
 def read_token(value: Any) -> WantedToken:
     """Raises Invalid."""
     try:
@@ -197,14 +247,26 @@ HIDDEN = "…"
 """Stands for the value of an environment variable."""
 
 
-def function_view(revision: Revision, instances: int, secrets: bool = False) -> dict[str, Any]:
-    """A function as lists show it, the values of its environment only with `secrets`. `concurrency` is None until the
-    code was loaded."""
+def share_views(traffic: Iterable[Share]) -> list[dict[str, Any]]:
+    """Where a function's calls go: `number`, `percent`, and the `tags` that lead there."""
+    views: dict[int, dict[str, Any]] = {}
+    for share in traffic:
+        view = views.setdefault(share.number, {"number": share.number, "percent": 0, "tags": []})
+        view["percent"] += share.percent
+        view["tags"] += [share.tag] if share.tag else []
+    return list(views.values())
+
+
+def function_view(
+    revision: Revision, traffic: Iterable[Share], instances: int, secrets: bool = False
+) -> dict[str, Any]:
+    """A function as lists show it, by the revision with the largest share of its calls; the values of its environment
+    only with `secrets`. `concurrency` is None until the code was loaded."""
     spec = msgspec.to_builtins(revision.spec)
     if not secrets:
         spec["env"] = dict.fromkeys(spec["env"], HIDDEN)
     is_loaded = revision.style is not None or revision.spec.concurrency is not None
-    return function_brief(revision, instances) | {
+    return function_brief(revision, traffic, instances) | {
         "revision": revision.id,
         "package": revision.package,
         "layer": revision.layer,
@@ -214,13 +276,14 @@ def function_view(revision: Revision, instances: int, secrets: bool = False) -> 
     }
 
 
-def function_brief(revision: Revision, instances: int) -> dict[str, Any]:
+def function_brief(revision: Revision, traffic: Iterable[Share], instances: int) -> dict[str, Any]:
     """What tells functions apart."""
     called = revision.name if revision.namespace == DEFAULT_NAMESPACE else f"{revision.name}.{revision.namespace}"
     return {
         "name": revision.name,
         "namespace": revision.namespace,
         "number": revision.number,
+        "traffic": share_views(traffic),
         "path": f"/function/{called}",
         "style": revision.style,
         "is_async": revision.is_async,

@@ -1,38 +1,73 @@
 """What management shows of a function and of the engine, gathered from the catalog and the fleet."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import msgspec
 
-from corral.api.native.shapes import function_brief, function_view
-from corral.engine.catalog import Catalog, Deployed
+from corral.api.native.shapes import function_brief, function_view, share_views
+from corral.engine.catalog import Catalog
 from corral.engine.demand import DaySeen
+from corral.engine.deployment import Deployed
 from corral.engine.fleet import Fleet
 from corral.model import FunctionKey, Revision
-from corral.ports import IDLE_MINUTES_MAX, StoredToken
+from corral.ports import IDLE_MINUTES_MAX, StoredFunction, StoredToken
 
 EPOCH = date(1970, 1, 1).toordinal()
 
 
-def listed(revision: Revision, fleet: Fleet, secrets: bool = False) -> dict[str, Any]:
-    return function_view(revision, len(fleet.instances(revision.id)), secrets)
+def listed(revision: Revision, catalog: Catalog, fleet: Fleet, secrets: bool = False) -> dict[str, Any]:
+    instances = len(fleet.instances_of(revision.key))
+    return function_view(revision, catalog.shares(revision.key), instances, secrets)
 
 
-def brief(revision: Revision, fleet: Fleet) -> dict[str, Any]:
+def brief(revision: Revision, catalog: Catalog, fleet: Fleet) -> dict[str, Any]:
     """What `corral list` prints: of ten thousand functions a seventh of the bytes."""
-    return function_brief(revision, len(fleet.instances(revision.id)))
+    return function_brief(revision, catalog.shares(revision.key), len(fleet.instances_of(revision.key)))
 
 
-def deployed(deployed: Deployed, fleet: Fleet) -> dict[str, Any]:
-    """Without `load_s` when the code was not loaded."""
-    view = listed(deployed.revision, fleet)
+def deployed(deployed: Deployed, catalog: Catalog, fleet: Fleet) -> dict[str, Any]:
+    """The revision as it was deployed, with its part of the calls; without `load_s` when the code was not loaded."""
+    view = listed(deployed.revision, catalog, fleet) | {"percent": deployed.percent}
     return view if deployed.load_s is None else view | {"load_s": round(deployed.load_s, 4)}
 
 
-def described(revision: Revision, fleet: Fleet, now: float, secrets: bool = False) -> dict[str, Any]:
+def traffic_of(function: StoredFunction) -> dict[str, Any]:
+    key = function.key
+    namespace, _, name = key.partition("/")
+    return {"name": name, "namespace": namespace, "traffic": share_views(function.traffic)}
+
+
+def revisions(function: StoredFunction, fleet: Fleet) -> list[dict[str, Any]]:
+    """Those that are kept, newest first."""
+    shares = {view["number"]: view for view in share_views(function.traffic)}
+    return [
+        {
+            "number": revision.number,
+            "revision": revision.id,
+            "created_at": revision.created_at,
+            "package": revision.package,
+            "layer": revision.layer,
+            "percent": shares[revision.number]["percent"] if revision.number in shares else 0,
+            "tags": shares[revision.number]["tags"] if revision.number in shares else [],
+            "instances": len(fleet.instances(revision.id)),
+            "state": _state(revision, shares, fleet),
+        }
+        for revision in reversed(function.revisions)
+    ]
+
+
+def _state(revision: Revision, shares: Mapping[int, Any], fleet: Fleet) -> str:
+    if revision.number in shares:
+        return "serving" if shares[revision.number]["percent"] else "tagged"
+    if fleet.knows(revision.id):
+        return "readied"
+    return "draining" if fleet.instances(revision.id) else "kept"
+
+
+def described(revision: Revision, catalog: Catalog, fleet: Fleet, now: float, secrets: bool = False) -> dict[str, Any]:
     """`now` is monotonic, seconds. `last_cold_start` is stamp -> seconds since the stamp before it."""
     history = fleet.history.look(revision.key)
     decision = fleet.why(revision.id)
@@ -40,15 +75,16 @@ def described(revision: Revision, fleet: Fleet, now: float, secrets: bool = Fals
     instances = [
         {
             "instance": each.instance,
+            "number": of.number,
             "state": each.state,
             "age_s": round(now - each.since, 3),
             "cpu_s": used[0] if used is not None else None,
             "memory_mib": used[1] if used is not None else None,
         }
-        for each in fleet.instances(revision.id)
+        for of, each in fleet.instances_of(revision.key)
         for used in [fleet.node.used.get(each.instance)]
     ]
-    return function_view(revision, 0, secrets) | {
+    return function_view(revision, catalog.shares(revision.key), 0, secrets) | {
         "instances": instances,
         "why": None if decision is None else decision.why,
         "desired": None if decision is None else decision.desired,

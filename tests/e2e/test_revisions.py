@@ -1,0 +1,94 @@
+"""Revisions on a real server: calls move between them, and none fails."""
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+
+from .load import Loop
+from .server import Server, wait_for
+
+
+def version(number: int) -> str:
+    return f"async def handler(event): return '{number}'\n"
+
+
+def listed(server: Server, name: str) -> dict[int, dict[str, Any]]:
+    found = json.loads(server.ok("revisions", name, "--json"))
+    return {each["number"]: each for each in found}
+
+
+def test_calls_go_back_to_the_revision_before_and_forth_with_the_next_deployment(shared: Server) -> None:
+    for number in (1, 2, 3):
+        shared.deploy("back", version(number))
+    assert shared.call("back").body == b"3"
+    assert shared.ok("rollback", "back") == "back: 100 % to 2\n"
+    assert shared.call("back").body == b"2"
+    assert shared.ok("rollback", "back", "--to", "3") == "back: 100 % to 3\n"
+    assert shared.call("back").body == b"3"
+    shared.ok("rollback", "back", "--to", "1")
+    assert "as revision 4" in shared.deploy("back", version(4))
+    assert shared.call("back").body == b"4"
+
+
+def test_calls_are_shared_by_weights_and_found_by_tags(shared: Server) -> None:
+    shared.deploy("split", version(1))
+    said = shared.deploy("split", version(2), "--no-traffic", "--tag", "canary")
+    assert "no calls go to it yet" in said and "/function/split@canary" in said
+    assert (shared.call("split").body, shared.call("split@canary").body) == (b"1", b"2")
+    assert (
+        shared.ok("traffic", "split", "1=75", "2=25", "--tag", "stable=1")
+        == "split: 75 % to 1 (stable), 25 % to 2 (canary)\n"
+    )
+    assert Counter(shared.call("split").body for _ in range(40)) == {b"1": 30, b"2": 10}
+    assert shared.call("split@stable").body == b"1"
+    shared.ok("traffic", "split", "--untag", "canary")
+    assert shared.call("split@canary").status == 404
+    # A deployment takes over the share of the newest that has one.
+    shared.deploy("split", version(3))
+    assert Counter(shared.call("split").body for _ in range(40)) == {b"1": 30, b"3": 10}
+    assert [(each["percent"], each["tags"]) for _, each in sorted(listed(shared, "split").items())] == [
+        (75, ["stable"]), (0, []), (25, []),
+    ]  # fmt: skip
+
+
+def test_no_call_fails_while_revisions_come_go_and_come_back(server: Server) -> None:
+    server.deploy("steady", version(1), "--idle", "60")
+
+    def change() -> None:
+        for number in range(2, 7):
+            server.deploy("steady", version(number), "--idle", "60")
+            server.ok("rollback", "steady")
+            server.ok("traffic", "steady", f"{number}=50", f"{number - 1}=50")
+
+    async def under_load() -> Loop:
+        loop = Loop(server.host, "/function/steady", 300.0)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(loop.run(12.0))
+            await asyncio.sleep(0.2)
+            await asyncio.to_thread(change)
+        return loop
+
+    load = asyncio.run(under_load()).load
+    assert load.statuses() == {200: 3600}
+    assert load.bodies(200) == {b"1", b"2", b"3", b"4", b"5", b"6"}
+
+
+def test_long_call_survives_its_revision(server: Server) -> None:
+    slow = "import time\ndef handler(event):\n    time.sleep(event['s'])\n    return 'old'\n"
+    server.deploy("slow", slow)
+
+    async def scene() -> tuple[bytes, bytes]:
+        async with asyncio.TaskGroup() as group:
+            long = group.create_task(asyncio.to_thread(server.call, "slow", {"s": 2}))
+            await asyncio.to_thread(
+                wait_for,
+                "its call",
+                lambda: any(each["state"] == "ready" for each in server.described("slow")["instances"]),
+            )
+            await asyncio.to_thread(server.deploy, "slow", version(2))
+            new = await asyncio.to_thread(server.call, "slow")
+        return new.body, long.result().body
+
+    assert asyncio.run(scene()) == (b"2", b"old")
+    wait_for("its end", lambda: listed(server, "slow")[1]["state"] == "kept")
