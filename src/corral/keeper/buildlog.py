@@ -51,7 +51,7 @@ class Transcript:
         if begin < 0 and not text.startswith("error:"):
             return ""
         lines = _FRAME.sub("", text[max(begin, 0) :]).split()
-        return " ".join(lines)[:SENTENCE_MAX]
+        return " ".join(lines).removeprefix("error: ")[:SENTENCE_MAX]
 
 
 class BuildLogs:

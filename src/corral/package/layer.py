@@ -115,7 +115,7 @@ class _Reader:
 
     def _spelled(self, line: str, around: Path) -> str:
         named = _NAMED.match(line)
-        is_file = line.endswith(_ARCHIVES) or (self._folder / around / line).exists()
+        is_file = "://" not in line and (line.endswith(_ARCHIVES) or (self._folder / around / line).exists())
         if named is not None and not is_file and "file:" not in line:
             return normalised(line)
         if _HARMLESS.match(line) is None and _ADDRESS.match(line) is None:
