@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from corral.config import data_name
 
 CORRAL = [sys.executable, "-m", "corral.cli.main"]
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples/plain"
 START_S = 20.0
 Found = TypeVar("Found")
 _numbers = itertools.count()

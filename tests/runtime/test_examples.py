@@ -8,7 +8,7 @@ import pytest
 
 from .keeper import Gateway, Zygote
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples/plain"
 
 
 def serve(zygote: Zygote, handler: str, **env: str) -> Gateway:
@@ -39,6 +39,33 @@ def test_changes(any_version: Zygote) -> None:
 
 def test_greet(any_version: Zygote) -> None:
     assert serve(any_version, "greet.py:main").call(target="/?name=Ann").json() == {"greeting": "Hello, Ann!"}
+
+
+def test_units(any_version: Zygote) -> None:
+    gateway = serve(any_version, "units.py:handle")
+    assert gateway.call(target="/").json() == {"kinds": ["length", "mass", "time"]}
+    assert "km" in gateway.call(target="/length").json()["units"]
+    converted = gateway.call(target="/length/convert?value=2&from=km&to=m").json()
+    assert converted == {"value": 2000.0, "unit": "m"}
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "said"),
+    [
+        ("/height", 404, "no kind 'height'"),
+        ("/length/convert?value=2&from=km&to=kg", 400, "'kg' is no unit of length"),
+        ("/length/convert?value=two&from=km&to=m", 400, "value = 'two', must be a number"),
+        ("/length/convert/", 404, "there is no /length/convert/"),
+    ],
+)
+def test_units_says_what_is_wrong(plain: Zygote, target: str, status: int, said: str) -> None:
+    answer = serve(plain, "units.py:handle").call(target=target)
+    assert (answer.status, said in answer.json()["error"]) == (status, True)
+
+
+def test_units_names_the_methods_it_has(plain: Zygote) -> None:
+    answer = serve(plain, "units.py:handle").call(b"{}", target="/length")
+    assert (answer.status, dict(answer.headers)["allow"]) == (405, "GET")
 
 
 def test_signed(any_version: Zygote) -> None:
