@@ -14,9 +14,9 @@ from corral.model import FunctionSpec
 
 COUNT, QUICK_COUNT = 500, 100
 BUDGET, QUICK_BUDGET = "4GiB", "1GiB"
-RATE = 50.0
-SECONDS, QUICK_SECONDS = 120, 8
-BALLAST_MIB, LOAD_MS = 16, 30
+RATE = 20.0
+SECONDS, QUICK_SECONDS = 120, 10
+BALLAST_MIB, LOAD_MS = 16, 20
 HEAVY = f"""import time
 
 NAME = "{{name}}"

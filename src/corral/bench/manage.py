@@ -78,8 +78,15 @@ class Management:
         """Instances started for any reason since the server began."""
         return self._counted("corral_instance_starts_total")
 
+    def cold_parts_ms(self) -> dict[str, float]:
+        """Part of a cold start -> its mean over all since the server began."""
+        page, name = self.metrics(), "corral_cold_start_seconds"
+        sums = {labels["part"]: value for labels, value in metrics.samples(page, f"{name}_sum")}
+        counts = {labels["part"]: value for labels, value in metrics.samples(page, f"{name}_count")}
+        return {part: sums[part] / counts[part] * 1000 for part in counts if counts[part]}
+
     def zygotes(self) -> float:
-        """Functions that have a zygote of their own now."""
+        """Functions that have a zygote of their own now, or one that is being raised."""
         return self._counted("corral_function_zygotes")
 
     def evictions(self, kind: str) -> float:
@@ -101,9 +108,15 @@ class Management:
         """Wait until exactly (or `at_least`) `count` instances exist; False when `within_s` passed first."""
         return _await(self.instances, lambda seen: seen == count or (at_least and seen > count), within_s)
 
-    def await_zygotes(self, count: int, within_s: float) -> bool:
-        """Wait until `count` functions have a zygote; False when `within_s` passed first."""
-        return _await(self.zygotes, lambda seen: seen >= count, within_s)
+    def await_zygotes(self, functions: Sequence[Function], within_s: float) -> int:
+        """Wait until each of `functions` has a zygote that can fork; how many had when `within_s` had passed."""
+        _await(lambda: sum(map(self._has_zygote, functions)), lambda seen: seen == len(functions), within_s)
+        return sum(map(self._has_zygote, functions))
+
+    def _has_zygote(self, function: Function) -> bool:
+        answer = self._ask("GET", f"/corral/v1/namespaces/{NAMESPACE}/functions/{function.name}")
+        rank = msgspec.json.decode(answer).get("zygote_rank")
+        return rank is not None and rank["state"] == "kept"
 
     def _ask(self, method: str, path: str, body: bytes = b"", content_type: str = "") -> bytes:
         fields = {"authorization": f"Bearer {self.server.token}"}

@@ -15,41 +15,45 @@ from corral.model import FunctionSpec
 NONE_KEPT = {"keeper.isolation": "strict"}
 ALL_KEPT = {"budget.zygote_saves_ms": 0.001}
 """Also functions that load in no time get a zygote."""
-ZYGOTE_S = 60.0
-"""A zygote of each function must be there within this time after the deployment."""
+ZYGOTES_S = 120.0
+"""The zygotes of all functions must stand within this time after the deployment."""
 EMPTY_S = 60.0
 
-IMPORT_CALLS, QUICK_IMPORT_CALLS = 150, 15
-IMPORT_RATE = 2.0
-"""The instance of the last call is gone by the next."""
-PLAIN_CALLS, QUICK_PLAIN_CALLS = 20, 4
+IMPORTING, QUICK_IMPORTING = 8, 4
+"""Functions called in turn, so that the last instance of each has ended by its next call."""
+IMPORT_CALLS, QUICK_IMPORT_CALLS = 160, 12
+IMPORT_RATE, QUICK_IMPORT_RATE = 2.0, 1.0
+PLAIN_CALLS, QUICK_PLAIN_CALLS = 24, 4
 PLAIN_RATE = 0.5
 P50_MS, P99_MS = 12.0, 25.0
-PANDAS = Function(
-    name="pandas",
-    source=PANDAS_IMPORTS + VERSIONED.format(version=1),
-    spec=FunctionSpec(idle_s=0.1),
-    requirements=PANDAS_REQUIREMENTS,
-)
+SHORT_LIVED = FunctionSpec(idle_s=1.5)
+"""Verified when deployed, as functions are; and no instance is left at the next call."""
 
 RATES, QUICK_RATES = (1.0, 10.0, 100.0), (10.0, 100.0)
 COUNT, QUICK_COUNT = 100, 30
 BLOCK = 25
 RATIO = 1.2
-SHORT_LIVED = FunctionSpec(idle_s=0.5)
-"""Verified when deployed, as functions are; and none runs any more when the next rate begins."""
 
 
 def measure_imports(contest: Contest) -> Row:
-    kept_calls, plain_calls = (QUICK_IMPORT_CALLS, QUICK_PLAIN_CALLS) if contest.quick else (IMPORT_CALLS, PLAIN_CALLS)
-    contest.say(f"imports: installing numpy and pandas; then {kept_calls / IMPORT_RATE:.0f} s of cold starts")
-    contest.management.deploy([PANDAS])
-    contest.management.await_zygotes(1, ZYGOTE_S)
-    kept, counted = _cold_calls(contest, kept_calls, IMPORT_RATE)
+    count, calls, rate, plain_calls = (
+        (QUICK_IMPORTING, QUICK_IMPORT_CALLS, QUICK_IMPORT_RATE, QUICK_PLAIN_CALLS)
+        if contest.quick
+        else (IMPORTING, IMPORT_CALLS, IMPORT_RATE, PLAIN_CALLS)
+    )
+    source = PANDAS_IMPORTS + VERSIONED.format(version=1)
+    functions = [
+        Function(name=f"pandas-{number}", source=source, spec=SHORT_LIVED, requirements=PANDAS_REQUIREMENTS)
+        for number in range(count)
+    ]
+    contest.say(f"imports: installing numpy and pandas; then {calls / rate:.0f} s of cold starts")
+    contest.management.deploy(functions)
+    stood = contest.management.await_zygotes(functions, ZYGOTES_S)
+    kept, counted = _cold_calls(contest, functions, calls, rate)
     with contest.beside(NONE_KEPT) as strict:
         contest.say(f"imports: the same without zygotes; then {plain_calls / PLAIN_RATE:.0f} s of cold starts")
-        strict.management.deploy([PANDAS])
-        plain, _ = _cold_calls(strict, plain_calls, PLAIN_RATE)
+        strict.management.deploy(functions)
+        plain, _ = _cold_calls(strict, functions, plain_calls, PLAIN_RATE)
     seen, evicted = (spread([each.latency_ms for each in lane if each.succeeded]) for lane in (kept, plain))
     figures = [
         Figure(name="with its zygote: p50", value=seen.p50 if seen else None, unit="ms", most=P50_MS),
@@ -61,7 +65,7 @@ def measure_imports(contest: Contest) -> Row:
         Figure(name="without a zygote: max", value=evicted.max if evicted else None, unit="ms"),
     ]
     notes = [
-        "one function, each call after its last instance has ended (idle = 0.1 s)",
+        f"{count} functions in turn, each called when its last instance has ended; {stood} zygotes stood before",
         "without: a server with isolation = strict, which is what a start costs after the zygote's eviction",
         planned_and_sent(kept),
         *failures([*kept, *plain]),
@@ -70,12 +74,13 @@ def measure_imports(contest: Contest) -> Row:
     return Row(name="imports", title=title, figures=figures, notes=notes)
 
 
-def _cold_calls(contest: Contest, count: int, rate: float) -> tuple[list[Sample], float]:
-    """What became of the calls, and how many of them the server counted as cold starts."""
+def _cold_calls(contest: Contest, functions: Sequence[Function], count: int, rate: float) -> tuple[list[Sample], float]:
+    """What became of `count` calls to one function after the other, and how many the server counted as cold starts."""
     contest.management.await_instances(0, EMPTY_S)
     before = contest.management.cold_starts()
     lane = Lane(contest.door(), ready=2)
-    samples = Generator([lane]).run(steady([contest.call(PANDAS)] * count, rate))
+    plan = steady([contest.call(functions[number % len(functions)]) for number in range(count)], rate)
+    samples = Generator([lane]).run(plan)
     lane.close()
     return samples, contest.management.cold_starts() - before
 
@@ -91,13 +96,15 @@ def measure_cold_zygote(contest: Contest) -> Row:
         for side in (kept, plain):
             contest.say(f"cold-zygote: deploying {count} functions")
             side.management.deploy(functions)
-        if not kept.management.await_zygotes(count, ZYGOTE_S):
-            notes.append(f"{kept.management.zygotes():g} zygotes stood, must be {count}")
+        notes.append(f"{kept.management.await_zygotes(functions, ZYGOTES_S)} of {count} zygotes stood before")
         for rate in QUICK_RATES if contest.quick else RATES:
             contest.say(f"cold-zygote: {count} cold starts of each at {rate:g}/s")
             samples = _in_turns(kept, plain, functions, rate)
             figures += _ratio(rate, samples)
             notes += [f"{rate:g}/s: {line}" for line in (planned_and_sent(samples), *failures(samples))]
+        for side, name in ((kept, "with"), (plain, "without")):
+            parts = ", ".join(f"{part} {ms:.1f}" for part, ms in side.management.cold_parts_ms().items())
+            notes.append(f"mean parts of a start {name}: {parts} ms")
     title = "Cold starts of trivial functions, with zygotes of their own against without"
     return Row(name="cold-zygote", title=title, figures=figures, notes=notes)
 
