@@ -147,6 +147,7 @@ class Engine:
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,
             timeout_graceful_shutdown=1,
         )
         server = _Server(config)
@@ -173,6 +174,11 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        """Until cancelled. uvicorn's own looks ten times a second whether it shall end and what the date is; the
+        gateway dates its answers itself."""
+        await asyncio.Event().wait()
 
 
 async def _until_stopped() -> None:

@@ -48,6 +48,8 @@ class Activator:
         self._calls = 0
         self._observed: list[Lane] = []
         """All that have calls, and those that had some a moment ago."""
+        self.has_seen = asyncio.Event()
+        """There is something to report: while nothing is called, nothing is done each second."""
         self._deadlines: list[tuple[float, int, Lane]] = []
         self._watched = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -183,9 +185,10 @@ class Activator:
     def observe(self, lane: Lane) -> None:
         lane.active = True
         self._observed.append(lane)
+        self.has_seen.set()
 
     def report(self, now: float) -> None:
-        """Once a second: what was seen of each lane that saw anything."""
+        """Once a second, while calls come: what was seen of each lane that saw anything."""
         seen = {}
         lanes, self._observed = self._observed, []
         for lane in lanes:
@@ -199,6 +202,8 @@ class Activator:
                     seen[lane.id] = observation
         if seen:
             self._tell(Observed(seen))
+        if not self._observed:
+            self.has_seen.clear()
 
     def watch(self, lane: Lane, deadline: float) -> None:
         """Come to the lane at `deadline`, once."""

@@ -79,7 +79,7 @@ class Door(asyncio.Protocol):
         self._writer = Writer(doors, transport)
         if len(doors.connections) >= doors.config.connections_max:
             self._refuse(Unavailable(f"{len(doors.connections)} connections are open, the most there may be"))
-        doors.connections.add(self)
+        doors.entered(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._doors.left(self)

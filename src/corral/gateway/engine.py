@@ -68,6 +68,7 @@ class EngineLink:
         """Tell each second what was seen; for ever."""
         assert self._activator is not None
         while True:
+            await self._activator.has_seen.wait()
             await asyncio.sleep(REPORT_S)
             self._activator.report(monotonic())
 

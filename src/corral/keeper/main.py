@@ -102,6 +102,8 @@ class Keeper:
         self._addresses: dict[InstanceId, str] = {}
         self._zygote_numbers = itertools.count(1)
         self._zygotes: set[RevisionId] = set()
+        self._has_some = asyncio.Event()
+        """Instances or zygotes run, or did a second ago."""
         """Revisions with one of their own."""
         self._unplaced: set[InstanceId] = set()
         """Those whose address the engine does not know yet."""
@@ -137,7 +139,9 @@ class Keeper:
                     service.cancel()
 
     async def _measure(self) -> None:
+        """Only while anything runs."""
         while True:
+            await self._has_some.wait()
             await asyncio.sleep(USAGE_EVERY_S)
             if self._running or self._zygotes:
                 # Elsewhere: two files for each instance would hold up a start by milliseconds.
@@ -145,6 +149,8 @@ class Keeper:
                 zygotes = await asyncio.to_thread(self._sandbox.zygotes)
                 if used or zygotes:
                     self._send(Used(instances=used, zygotes=zygotes))
+            else:
+                self._has_some.clear()
 
     # -- the engine -------------------------------------------------------------------------------------------
 
@@ -276,6 +282,7 @@ class Keeper:
             self._send(Exited(instance=start.instance, cause=ExitCause.START_FAILED, detail=problem))
             return
         self._running[start.instance] = revision
+        self._has_some.set()
 
         def go(slot: SlotId | None, address: str) -> bool:
             if self._running.get(start.instance) is not revision:
@@ -389,6 +396,7 @@ class Keeper:
     def zygote_kept(self, revision: RevisionId, memory_mib: float, load_s: float) -> None:
         log.info("zygote of a revision kept", extra={"revision": revision, "load_s": load_s})
         self._zygotes.add(revision)
+        self._has_some.set()
         self._stock.want_bare(True)
         self._send(ZygoteKept(revision=revision, memory_mib=memory_mib, load_s=load_s))
 
