@@ -139,18 +139,18 @@ class Keeper:
                     service.cancel()
 
     async def _measure(self) -> None:
-        """Only while anything runs."""
+        """Only while instances run, and once more after the last: zygotes by themselves do not change."""
         while True:
             await self._has_some.wait()
             await asyncio.sleep(USAGE_EVERY_S)
+            if not self._running:
+                self._has_some.clear()
             if self._running or self._zygotes:
                 # Elsewhere: two files for each instance would hold up a start by milliseconds.
                 used = await asyncio.to_thread(self._sandbox.usage)
                 zygotes = await asyncio.to_thread(self._sandbox.zygotes)
                 if used or zygotes:
                     self._send(Used(instances=used, zygotes=zygotes))
-            else:
-                self._has_some.clear()
 
     # -- the engine -------------------------------------------------------------------------------------------
 
