@@ -123,6 +123,29 @@ def test_what_was_measured_counts_and_not_the_limit() -> None:
     assert not started(engine.want(F, executing=4))
 
 
+def test_a_start_that_waits_for_room_is_not_forgotten_by_a_second_without_instances() -> None:
+    engine = Engine(100)
+    engine.deploy(F)
+    engine.deploy(G)
+    instance = engine.run_one(F)
+    engine.want(G)
+    assert deeds(engine.roster.observed(GATE, G, Observation(arrived=1, peak=1), engine.now)) == []
+    assert started(engine.end(instance))
+
+
+def test_a_start_that_nobody_waits_for_any_more_is_given_up() -> None:
+    engine = Engine(100)
+    engine.deploy(F)
+    engine.deploy(G)
+    instance = engine.run_one(F)
+    engine.want(G)
+    assert engine.wait(1.0) == []
+    engine.calls(F, 1)
+    assert engine.wait(1.0) == [Queued(G, "")]
+    assert not started(engine.end(instance))
+    assert not started(engine.wait(100.0))
+
+
 def test_a_first_measurement_lets_others_start_at_once() -> None:
     engine = Engine(200)
     engine.deploy(F, memory_mib=200)

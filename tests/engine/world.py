@@ -99,11 +99,16 @@ class Keeper(End):
         instances: dict[InstanceId, RevisionId] | None = None,
         slots: int = 2,
         exited: tuple[link.Exited, ...] = (),
+        memory_mib: float = 0.0,
+        keeps_zygotes: bool = False,
     ) -> None:
         running = instances or {}
         addresses = {instance: f"unix:/run/{instance}" for instance in running}
         not_held, runtimes = ["no protection against rain"], {"python3": "3.11.7"}
-        inventory = link.Inventory(running, addresses, "T1", not_held, runtimes, list(exited))
+        inventory = link.Inventory(
+            running, addresses, "T1", not_held, runtimes, list(exited),
+            memory_mib=memory_mib, keeps_zygotes=keeps_zygotes,
+        )  # fmt: skip
         super().__init__(Hello("keeper", id), link.ToKeeper, inventory)
         self._slots = slots
         self.answers[link.Stop] = lambda message: self.exit(message.instance, message.cause)

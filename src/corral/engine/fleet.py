@@ -208,6 +208,11 @@ class Fleet:
     def memory(self, revision: RevisionId) -> MemoryView | None:
         return self._roster.memory(revision)
 
+    def shortage(self, revision: RevisionId) -> str | None:
+        """Why its starts wait; None: they don't."""
+        memory = self._roster.memory(revision)
+        return None if memory is None else memory.shortage
+
     @property
     def admission(self) -> Admission:
         """What the machine's memory allows, and who waits for it."""

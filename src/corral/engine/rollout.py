@@ -120,6 +120,9 @@ class Rollout:
                 # The machine has no room for more: calls find those there are, and wait for the others.
                 log.warning("calls move with fewer instances than worked before", extra={"function": change.key})
                 return
+            shortages = filter(None, (self._fleet.shortage(revision.id) for revision, _, _ in self._needed(change)))
+            if (shortage := next(shortages, None)) is not None:
+                raise Unavailable(f"no instance could load the code within {timeout_s:g} s: {shortage}") from exc
             raise LoadFailed(
                 f"the code did not finish loading within {timeout_s:g} s: what runs when it is imported must end"
             ) from exc

@@ -154,10 +154,13 @@ class Admission:
 
     def done(self, known: Deployment) -> None:
         """It wants none, now."""
-        place = self._namespaces.get(_namespace(known.id))
-        if place is not None and known.id in place.waiting:
-            place.waiting.drop(known.id)
+        if self.is_waiting(known):
+            self._place(known.id).waiting.drop(known.id)
             self.note(known)
+
+    def is_waiting(self, known: Deployment) -> bool:
+        place = self._namespaces.get(_namespace(known.id))
+        return place is not None and known.id in place.waiting
 
     def next(self) -> Deployment | None:
         """Whose turn it is; None: nobody waits."""

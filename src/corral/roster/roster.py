@@ -463,7 +463,9 @@ class Roster:
         )
         decision = known.scaler.decide(situation, now)
         known.ask_at = decision.next_at
-        if decision.desired is not None:
+        # While its start waits for room, a second without an instance says nothing new: Wants tell whether calls wait.
+        is_held = second is not None and now < known.wanted_until and self.admission.is_waiting(known)
+        if decision.desired is not None and not (is_held and decision.desired < known.desired):
             known.desired, known.why, known.inputs = decision.desired, decision.why, decision.inputs
         return self._converge(known, now)
 
@@ -562,8 +564,11 @@ class Roster:
             elif known.have < known.floor or now < known.wanted_until:
                 return actions + self._make_room(known.instance_mib, now, known)
             else:
-                # Nobody waits for it: nothing is given up for what a rule foresees.
+                # Nothing is given up for what a rule foresees.
+                known.expect(known.have, "the machine's memory is full and no call waits for it")
+                actions += self._note(known, known.wanted)
                 self.admission.done(known)
+                actions += self._unqueue(known)
         actions += self._zygotes.raised(self.admission.free_mib, self.admission.limit_mib)
         if self.admission.free_mib < self._zygotes.due_mib:
             actions += self._make_room(self._zygotes.due_mib, now, None)
