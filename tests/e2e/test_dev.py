@@ -204,6 +204,11 @@ def test_mistakes_at_the_start_are_sentences(tmp_path: Path) -> None:
         return done.returncode, done.stderr
 
     assert said("none.py") == (2, "corral: path = none.py, must be a file or folder; there is none\n")
+    (tmp_path / "packed.zip").write_bytes(b"")
+    assert said("packed.zip") == (
+        2,
+        "corral: path = packed.zip is an archive, must be a file or folder that you write in\n",
+    )
     (tmp_path / "hello.py").write_text(HELLO)
     status, error = said("hello.py", "--server", "http://127.0.0.1:1")
     assert (status, "no answer from http://127.0.0.1:1" in error) == (4, True)

@@ -1,9 +1,7 @@
 """`corral deploy`: read, pack, send, say what was recognised."""
 
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,11 @@ from corral.cli.changes import changes
 from corral.cli.client import Client, functions_path
 from corral.cli.options import json_option, url_option
 from corral.cli.output import print_json, seconds
-from corral.cli.sending import put, upload, wanted_of
+from corral.cli.sending import put, told_of_installation, upload, wanted_of
 from corral.errors import Invalid, NotFound
 from corral.package.bundle import pack
-from corral.package.layer import dependencies
 from corral.package.manifest import FILE, KEYS, Deployment, read_deployments
 from corral.package.opened import opened, stem
-
-TOLD_AFTER_S = 1.0
 
 KINDS: dict[str, Any] = {
     "memory": int, "concurrency": int, "min": int, "max": int, "initial": int, "queue": int,
@@ -71,7 +66,7 @@ def deploy(
 def _deploy(client: Client, deployments: list[Deployment], as_json: bool, tag: str | None, no_traffic: bool) -> int:
     _warn_of_cores(client, deployments)
     before = _specs_before(client, deployments)
-    with _told_of_installation(deployments):
+    with told_of_installation({each.path for each in deployments}, _say_installing):
         deployed = _send(client, deployments, tag, no_traffic)
     for function, deployment in zip(deployed, deployments, strict=True):
         old, new = before.get(deployment.name), function["spec"] | {"env": dict(deployment.spec.env)}
@@ -84,30 +79,10 @@ def _deploy(client: Client, deployments: list[Deployment], as_json: bool, tag: s
     return 0
 
 
-@contextmanager
-def _told_of_installation(deployments: list[Deployment]) -> Iterator[None]:
-    """Somebody who waits at a terminal is told for what. What was installed before takes no time, and no word."""
-    count = sum(_requirements(path) for path in {each.path for each in deployments})
-    if not count or not sys.stderr.isatty():
-        yield
-        return
-    packages = "1 package" if count == 1 else f"{count} packages"
-    word = threading.Timer(TOLD_AFTER_S, lambda: click.echo(f"installing {packages} and what they need …", err=True))
-    word.daemon = True
-    word.start()
-    try:
-        yield
-    finally:
-        word.cancel()
-
-
-def _requirements(path: Path) -> int:
-    """0 also where they cannot be read: then the server says why."""
-    try:
-        found = dependencies(path) if path.is_dir() else None
-    except (Invalid, OSError):
-        return 0
-    return 0 if found is None else len(found.lines)
+def _say_installing(packages: str) -> None:
+    """To somebody who waits at a terminal."""
+    if sys.stderr.isatty():
+        click.echo(f"installing {packages} and what they need …", err=True)
 
 
 def _specs_before(client: Client, deployments: list[Deployment]) -> dict[str, dict[str, Any]]:

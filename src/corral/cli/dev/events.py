@@ -16,6 +16,13 @@ class Serving(Event, frozen=True, kw_only=True):
     url: str
 
 
+class Installing(Event, frozen=True, kw_only=True):
+    """What was saved needs other people's packages, and that takes a while."""
+
+    packages: str
+    """As in "3 packages"."""
+
+
 class Loaded(Event, frozen=True, kw_only=True):
     """What was saved answers calls from now on."""
 

@@ -3,15 +3,16 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
 
 from corral.cli.client import Client, functions_path
-from corral.cli.dev.events import Event, Loaded, Refused, Removed
+from corral.cli.dev.events import Event, Installing, Loaded, Refused, Removed
 from corral.cli.dev.source import Source, Wanted
 from corral.cli.dev.traces import own_frames
-from corral.cli.sending import put, upload
+from corral.cli.sending import put, told_of_installation, upload
 from corral.errors import CorralError, Invalid, LoadFailed, NotFound
 
 AT_ONCE = 4
@@ -57,11 +58,18 @@ class Reloader:
             return
         self._fault = ""
         changed = [each for each in wanted if self._digests.get(called(each)) != each.digest]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            # Each for itself: one that is broken keeps no other from being served.
-            for event in pool.map(lambda each: self._deploy(each, begun), changed):
-                self._tell(event)
+        with self._installation_told(changed), ThreadPoolExecutor(AT_ONCE) as pool:
+            # Each for itself: one that is broken, or is being installed, keeps no other from being served.
+            for done in [pool.submit(self._take, each, begun) for each in changed]:
+                done.result()
         self._remove(set(self._serving) - {called(each) for each in wanted})
+
+    def _installation_told(self, changed: list[Wanted]) -> AbstractContextManager[None]:
+        folders = {each.deployment.path for each in changed}
+        return told_of_installation(folders, lambda count: self._tell(Installing(at=time.time(), packages=count)))
+
+    def _take(self, wanted: Wanted, begun: float) -> None:
+        self._tell(self._deploy(wanted, begun))
 
     def _deploy(self, wanted: Wanted, begun: float) -> Event:
         deployment, name = wanted.deployment, called(wanted)
@@ -72,7 +80,7 @@ class Reloader:
             function = put(self._client, deployment, package)
         except CorralError as fault:
             if not isinstance(fault, Invalid | LoadFailed):
-                del self._digests[name]  # the next look tries again: the files are not at fault
+                del self._digests[name]  # the next save tries again: the files are not at fault
             traceback = fault.traceback if isinstance(fault, LoadFailed) else ""
             return Refused(
                 at=time.time(),

@@ -12,6 +12,7 @@ import watchfiles
 from corral.errors import CorralError, Invalid
 from corral.package.bundle import is_left_out, pack
 from corral.package.manifest import FILE, Deployment, read_deployments
+from corral.package.opened import stem
 
 QUIET_MS = 20
 """Files that are saved together count as one change: so long nothing more happened."""
@@ -38,6 +39,8 @@ class Source:
         """Raises Invalid when there is nothing at `path`."""
         if not path.exists():
             raise Invalid(f"path = {path}, must be a file or folder; there is none")
+        if stem(path) is not None:
+            raise Invalid(f"path = {path} is an archive, must be a file or folder that you write in")
         self.path = path
         self._namespace = namespace
         self._file = None if path.is_dir() else path.name

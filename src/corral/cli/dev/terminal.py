@@ -6,7 +6,7 @@ import time
 import click
 import msgspec
 
-from corral.cli.dev.events import Called, Event, Loaded, Logged, Refused, Removed, Serving
+from corral.cli.dev.events import Called, Event, Installing, Loaded, Logged, Refused, Removed, Serving
 
 
 class JsonLines:
@@ -36,6 +36,8 @@ class Terminal:
         match event:
             case Serving():
                 return [f"corral dev serves at {event.url} until Ctrl-C"]
+            case Installing():
+                return [self._head(event, "") + f"installing {event.packages} and what they need …"]
             case Loaded():
                 return self._loaded(event)
             case Refused():
