@@ -37,7 +37,7 @@ class Stage:
         self.scaler = SCALERS[engine].make(self.terms())
         self.now = BEGUN
         self.ready, self.starting, self.desired = ready, 0, 0
-        self.is_watched = self.is_reachable = True
+        self.is_watched = True
         self.next_at: float | None = None
         self.decisions: list[tuple[float, Decision]] = []
         self.changes: list[tuple[float, int]] = []
@@ -53,7 +53,6 @@ class Stage:
             starting=self.starting,
             concurrency=10,
             is_watched=self.is_watched,
-            is_reachable=self.is_reachable,
             **seen,
         )
         decision = self.scaler.decide(situation, self.now)

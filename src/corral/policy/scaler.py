@@ -47,8 +47,6 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """An instance has just become ready, or this scaler takes over what stands."""
     is_watched: bool = True
     """A gateway is connected: a second of which nothing comes was silent. Otherwise nobody knows."""
-    is_reachable: bool = True
-    """Calls may come: the revision has a share of its function's traffic, or a tag."""
 
     @property
     def have(self) -> int:

@@ -21,8 +21,6 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = DEFAULT_ENGINE
     settings: Settings = SCALERS[DEFAULT_ENGINE].settings()
     """Of the engine's own type."""
-    is_reachable: bool = True
-    """Calls may come to it: otherwise `min` keeps nothing."""
 
 
 class Start(msgspec.Struct, frozen=True):

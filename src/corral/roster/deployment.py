@@ -92,8 +92,7 @@ class Deployment:
     def floor(self) -> int:
         if self.is_removed:
             return 0
-        least = self.scaling.min if self.scaling.is_reachable else 0
-        return least if self.is_settled else max(least, self.scaling.initial)
+        return self.scaling.min if self.is_settled else max(self.scaling.min, self.scaling.initial)
 
     @property
     def instance_mib(self) -> int:

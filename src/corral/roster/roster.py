@@ -459,7 +459,6 @@ class Roster:
             second=second,
             joined=joined,
             is_watched=bool(self._gateways),
-            is_reachable=known.scaling.is_reachable,
         )
         decision = known.scaler.decide(situation, now)
         known.ask_at = decision.next_at

@@ -136,13 +136,3 @@ def test_seconds_that_nobody_watched_are_not_silence() -> None:
     stage.unwatch(0)
     stage.pass_time(60.0)
     assert (stage.desired, stage.decisions[-1][1].why.split(";")[0]) == (had, "nothing was seen for 7 s")
-
-
-def test_revision_without_traffic_goes_below_its_minimum() -> None:
-    stage = knative(0, window_s=6, max_scale_down_rate=1.1, scale_down_delay_s=300)
-    stage.ask(waiting=1)
-    calls(stage, 20, 60.0)
-    stage.is_reachable = False
-    stage.ask(joined=True)
-    stage.pass_time(20.0)
-    assert stage.ready == 0, "neither the delay nor the rate holds it"

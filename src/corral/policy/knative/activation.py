@@ -33,6 +33,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     activation_timeout_s: float
     burst_capacity: float
     is_reachable: bool = True
+    """See autoscaler.Spec."""
 
 
 class Activation:

@@ -25,6 +25,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     activation_scale: int | None = None
     delay_s: int = 0
     is_reachable: bool = True
+    """Calls may come to the revision. Here always: one that no share and no tag leads to is drained."""
 
 
 class Scale(msgspec.Struct, frozen=True, kw_only=True):

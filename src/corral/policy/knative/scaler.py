@@ -83,7 +83,7 @@ class Knative:
 
     def decide(self, seen: Situation, now: float) -> Decision:
         if self._run is None:
-            self._run = Run(self._spec(seen), self._rules(seen), seen, now)
+            self._run = Run(self._spec(seen), self._rules(), seen, now)
         run = self._run
         if run.is_asleep:
             self._wake(run, now)
@@ -128,7 +128,7 @@ class Knative:
 
     def _reconcile(self, run: Run, seen: Situation, now: float) -> None:
         """When something that it goes by has changed, or it is time: not at each tick, as there."""
-        rules = self._rules(seen)
+        rules = self._rules()
         given = (run.wanted, run.excess_burst < 0, seen.ready, rules)
         if given == run.reconciled_for and (run.look_at is None or now < run.look_at):
             return
@@ -176,10 +176,9 @@ class Knative:
             window_s=settings.window_s,
             activation_scale=settings.activation_scale,
             delay_s=settings.scale_down_delay_s,
-            is_reachable=seen.is_reachable,
         )
 
-    def _rules(self, seen: Situation) -> Rules:
+    def _rules(self) -> Rules:
         settings, terms = self._settings, self._terms
         return Rules(
             min=terms.min,
@@ -191,7 +190,6 @@ class Knative:
             retention_s=settings.retention_s,
             activation_timeout_s=settings.activation_timeout_s,
             burst_capacity=settings.target_burst_capacity,
-            is_reachable=seen.is_reachable,
         )
 
     # -- for people -----------------------------------------------------------------------------------------
