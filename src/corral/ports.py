@@ -148,8 +148,9 @@ class StoredFunction(msgspec.Struct, frozen=True, kw_only=True):
     """At least one; oldest first, all of one user."""
     traffic: Sequence[Share]
     """Where its calls go. Each share's revision is among `revisions`."""
-    had_all: Sequence[int] = ()
-    """Those of its revisions, by number, that have had all its calls."""
+    proven: Sequence[int] = ()
+    """Those of its revisions, by number, that have had all its calls, in the order they got them; without those that
+    were left by going back."""
     updated_at: float
     tuning: Tuning = Tuning()
 

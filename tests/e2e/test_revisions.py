@@ -2,8 +2,13 @@
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
 from collections import Counter
 from typing import Any
+
+import pytest
 
 from .load import Loop
 from .server import Server, wait_for
@@ -92,3 +97,44 @@ def test_long_call_survives_its_revision(server: Server) -> None:
 
     assert asyncio.run(scene()) == (b"2", b"old")
     wait_for("its end", lambda: listed(server, "slow")[1]["state"] == "kept")
+
+
+@pytest.mark.parametrize("part", ["engine", "gateway"])
+def test_killed_in_the_middle_of_swaps_nothing_is_lost(server: Server, part: str) -> None:
+    """Whatever moment it dies at: answers are honest, what was acknowledged stands, and nothing is left over."""
+    server.deploy("swapped", version(1), "--idle", "60")
+    acknowledged: list[int] = []
+
+    def swap() -> None:
+        for number in range(2, 9):
+            if number in (4, 6):
+                os.kill(server.pid(part), signal.SIGKILL)
+            done = server.cli("rollback", "swapped") if number % 3 == 0 else _deploy(server, "swapped", version(number))
+            if done.returncode == 0 and number % 3:
+                acknowledged.append(number)
+
+    async def under_load() -> Loop:
+        loop = Loop(server.host, "/function/swapped", 100.0)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(loop.run(8.0))
+            await asyncio.to_thread(swap)
+        return loop
+
+    load = asyncio.run(under_load()).load
+    statuses = load.statuses()
+    # A killed gateway takes the calls with it that it holds; a killed engine takes none.
+    assert statuses[200] >= 760 if part == "gateway" else statuses == {200: 800}, statuses
+    server.deploy("swapped", version(9))
+    assert server.call("swapped").body == b"9"
+    wait_for(
+        "the end of all but the last",
+        lambda: {each["state"] for each in listed(server, "swapped").values()} == {"serving", "kept"},
+    )
+    assert len(acknowledged) >= 3
+
+
+def _deploy(server: Server, name: str, code: str) -> "subprocess.CompletedProcess[bytes]":
+    """It may fail: a part of the server may be away."""
+    file = server.data.parent / f"{name}.py"
+    file.write_text(code)
+    return server.cli("deploy", name, str(file), "--idle", "60")

@@ -1,5 +1,6 @@
 """Traffic: where a function's calls go, as arithmetic."""
 
+from collections.abc import Sequence
 from math import ceil
 
 import pytest
@@ -38,20 +39,31 @@ def test_after_a_deployment(
     assert traffic.deployed(before, 6, tag, takes_calls) == after
 
 
+BACK = "back"
+
+
 @pytest.mark.parametrize(
-    ("now", "had_all", "number"),
+    ("steps", "number"),
     [
-        pytest.param(shares(r5=100), (3, 4, 5), 4, id="the one before"),
-        pytest.param(shares(r4=100), (3, 4, 5), 3, id="a second time, further back and not forth"),
-        pytest.param(shares(r5=100), (3, 5), 3, id="past what never had all calls"),
-        pytest.param(shares(r3=90, r5=10), (3,), 3, id="from a split to what stood before it"),
-        pytest.param(shares(r1=100), (1,), None, id="nothing is before the first"),
+        pytest.param([1, 2], 1, id="to the one before"),
+        pytest.param([1], None, id="nothing is before the first"),
+        pytest.param([1, 2, 3, BACK], 1, id="a second time further back, not forth"),
+        pytest.param([1, 2, BACK, 3], 1, id="not to what was left by going back"),
+        pytest.param([1, {1: 90, 2: 10}], 1, id="from a split to what had all before it"),
+        pytest.param([1, {1: 90, 2: 10}, {1: 90, 3: 10}, 3], 1, id="past what was only tried"),
+        pytest.param([1, 2, 3, 1, 3], 1, id="what was gone back to by name is before what was gone on to"),
     ],
 )
-def test_rollback_goes_to_the_newest_older_one_that_had_all_calls(
-    now: traffic.Traffic, had_all: tuple[int, ...], number: int | None
-) -> None:
-    assert traffic.previous(now, had_all) == number
+def test_rollback_goes_along_what_had_all_calls(steps: list[int | str | dict[int, int]], number: int | None) -> None:
+    now: traffic.Traffic = ()
+    proven: Sequence[int] = ()
+    for step in steps:
+        if step == BACK:
+            step = traffic.previous(now, proven) or 0
+        assert not isinstance(step, str)
+        now = traffic.arranged({step: 100} if isinstance(step, int) else step, {})
+        proven = traffic.proven(proven, now)
+    assert traffic.previous(now, proven) == number
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def function(name: str, number: int = 1, uid: int = 100_002, **spec: object) -> 
         is_async=True,
     )
     share = Share(number=number, percent=100)
-    return StoredFunction(revisions=(revision,), traffic=(share,), had_all=(number,), updated_at=1_700_000_001.5)
+    return StoredFunction(revisions=(revision,), traffic=(share,), proven=(number,), updated_at=1_700_000_001.5)
 
 
 def token(digest: str = "d" * 64) -> StoredToken:
@@ -240,7 +240,7 @@ def test_function_of_the_schema_before_has_its_revision_with_all_calls(tmp_path:
 
     [stored], _ = within(tmp_path / "db", lambda store: store.load())
     assert stored.traffic == (Share(number=7, percent=100),)
-    assert (stored.had_all, stored.updated_at, stored.tuning) == ((7,), 6.0, Tuning(max=9))
+    assert (stored.proven, stored.updated_at, stored.tuning) == ((7,), 6.0, Tuning(max=9))
     [revision] = stored.revisions
     assert (revision.id, revision.uid, revision.spec, revision.style) == (
         "default/hello@7", 100_002, FunctionSpec(min=2), "handle",
@@ -253,12 +253,10 @@ def test_revisions_that_are_not_named_again_are_gone(tmp_path: Path) -> None:
 
     async def use(store: SqliteStore) -> StoredFunction:
         await store.put_functions([function("hello"), function("hello-2", uid=100_003)])
-        both = StoredFunction(
-            revisions=(first, second), traffic=function("hello").traffic, had_all=(1,), updated_at=1.0
-        )
+        both = StoredFunction(revisions=(first, second), traffic=function("hello").traffic, proven=(1,), updated_at=1.0)
         await store.put_functions([both])
         learned = msgspec.structs.replace(second, style="main", is_async=False)
-        last = StoredFunction(revisions=(learned, third), traffic=split, had_all=(2,), updated_at=2.0)
+        last = StoredFunction(revisions=(learned, third), traffic=split, proven=(2,), updated_at=2.0)
         await store.put_functions([last])
         stored, other = (await store.load())[0]
         assert (stored, other) == (last, function("hello-2", uid=100_003))

@@ -119,8 +119,8 @@ class Catalog:
         return await self._move(namespace, name, plan, timeout_s)
 
     async def roll_back(self, namespace: str, name: str, to: int | None, timeout_s: float = VERIFY_S) -> StoredFunction:
-        """Send all of the function's calls to revision `to`; None: to the newest before those that serve that once had
-        all calls. Raises NotFound, Conflict when there is none or it was overtaken, or LoadFailed."""
+        """Send all of the function's calls to revision `to`; None: to the one that had them all before. Raises
+        NotFound, Conflict when there is none or it was overtaken, or LoadFailed."""
 
         def plan(before: StoredFunction) -> StoredFunction:
             number = _previous(before) if to is None else to
@@ -239,9 +239,9 @@ def _newest_called(stored: StoredFunction) -> Revision:
 
 def _previous(stored: StoredFunction) -> int:
     """Raises Conflict."""
-    number = traffic.previous(stored.traffic, stored.had_all)
+    number = traffic.previous(stored.traffic, stored.proven)
     if number is None:
         others = sorted({revision.number for revision in stored.revisions} - traffic.live(stored.traffic))
         hint = f"; --to names one of {', '.join(map(str, others))}" if others else ""
-        raise Conflict(f"{stored.key} has no older revision that once had all its calls{hint}")
+        raise Conflict(f"{stored.key} has no revision to go back to, that had all its calls before{hint}")
     return number

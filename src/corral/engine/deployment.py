@@ -191,7 +191,7 @@ class Deployer:
             traffic=traffic.deployed(
                 () if before is None else before.traffic, revision.number, asked.tag, asked.takes_calls
             ),
-            had_all=() if before is None else before.had_all,
+            proven=() if before is None else before.proven,
             tuning=self._fleet.scalings.tuning(revision) if before is None or asked.takes_calls else before.tuning,
             updated_at=self._clock.wall(),
         )

@@ -144,9 +144,8 @@ class Rollout:
         planned = change.plan(self.functions.get(change.key))
         gone = traffic.collected([revision.number for revision in planned.revisions], planned.traffic)
         kept = tuple(self._fleet.known(each) for each in planned.revisions if each.number not in gone)
-        whole = {number for number, percent in traffic.percents(planned.traffic).items() if percent == 100}
-        had_all = tuple(each.number for each in kept if each.number in whole or each.number in planned.had_all)
-        return msgspec.structs.replace(planned, revisions=kept, had_all=had_all, updated_at=self._clock.wall())
+        proven = tuple(each for each in traffic.proven(planned.proven, planned.traffic) if each not in gone)
+        return msgspec.structs.replace(planned, revisions=kept, proven=proven, updated_at=self._clock.wall())
 
     def _put(self, change: Change, function: StoredFunction) -> None:
         before = self.functions.get(change.key)

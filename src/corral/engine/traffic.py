@@ -58,10 +58,21 @@ def rolled_back(traffic: Traffic, number: int) -> Traffic:
     return arranged({number: 100}, tags(traffic))
 
 
-def previous(traffic: Traffic, had_all: Collection[int]) -> int | None:
-    """To which a function is rolled back: the newest revision older than the newest that has a share, of those that
-    have had all calls. What was only tried, or never called, is no safe ground. None: there is none."""
-    return max((number for number in had_all if number < max(percents(traffic))), default=None)
+def proven(before: Sequence[int], traffic: Traffic) -> Sequence[int]:
+    """Revisions that have had all calls, in the order they got them: what a function is rolled back along. `before` is
+    how it was. Going back forgets what is left by it, or the next way back would lead there."""
+    (number, percent), *_ = percents(traffic).items()
+    if percent < 100:
+        return before
+    kept = before[: before.index(number)] if number in before else before
+    return (*kept, number)
+
+
+def previous(traffic: Traffic, proven: Sequence[int]) -> int | None:
+    """To which a function is rolled back: the last revision that had all calls, before that which has them now. What
+    was only tried with a part of them is no safe ground. None: there is none."""
+    others = [number for number in proven if percents(traffic) != {number: 100}]
+    return others[-1] if others else None
 
 
 def changed(traffic: Traffic, shares: Mapping[int, int] | None, names: Mapping[str, int | None]) -> Traffic:

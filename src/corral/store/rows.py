@@ -21,11 +21,11 @@ ON CONFLICT (namespace, name) DO UPDATE SET
 """
 # Of a revision only what its code has shown can change; what stands as it is is not written again.
 PUT_REVISION = """
-INSERT INTO revisions (namespace, name, number, package, layer, spec, style, is_async, created_at, had_all)
-VALUES (:namespace, :name, :number, :package, :layer, :spec, :style, :is_async, :created_at, :had_all)
+INSERT INTO revisions (namespace, name, number, package, layer, spec, style, is_async, created_at, proven)
+VALUES (:namespace, :name, :number, :package, :layer, :spec, :style, :is_async, :created_at, :proven)
 ON CONFLICT (namespace, name, number) DO UPDATE SET
-    style = excluded.style, is_async = excluded.is_async, had_all = excluded.had_all
-WHERE style IS NOT excluded.style OR is_async IS NOT excluded.is_async OR had_all IS NOT excluded.had_all
+    style = excluded.style, is_async = excluded.is_async, proven = excluded.proven
+WHERE style IS NOT excluded.style OR is_async IS NOT excluded.is_async OR proven IS NOT excluded.proven
 """
 KEEP_REVISIONS = """
 DELETE FROM revisions WHERE namespace = :namespace AND name = :name
@@ -73,6 +73,7 @@ def function_row(stored: StoredFunction) -> dict[str, Any]:
 
 
 def revision_rows(stored: StoredFunction) -> Iterator[dict[str, Any]]:
+    place_by_number = {number: place for place, number in enumerate(stored.proven)}
     for revision in stored.revisions:
         yield {
             "namespace": revision.namespace,
@@ -84,7 +85,7 @@ def revision_rows(stored: StoredFunction) -> Iterator[dict[str, Any]]:
             "style": revision.style,
             "is_async": revision.is_async,
             "created_at": revision.created_at,
-            "had_all": revision.number in stored.had_all,
+            "proven": place_by_number.get(revision.number),
         }
 
 
@@ -104,10 +105,11 @@ def stored_functions(functions: Iterable[sqlite3.Row], revisions: Iterable[sqlit
 def _stored_function(row: sqlite3.Row, revisions: Sequence[sqlite3.Row]) -> StoredFunction:
     key = function_key(row["namespace"], row["name"])
     with _naming(f"function {key}"):
+        places = [(each["proven"], each["number"]) for each in revisions if each["proven"] is not None]
         stored = StoredFunction(
             revisions=tuple(_revision(row, each) for each in revisions),
             traffic=msgspec.json.decode(row["traffic"], type=tuple[Share, ...]),
-            had_all=tuple(each["number"] for each in revisions if each["had_all"]),
+            proven=tuple(number for _, number in sorted(places)),
             updated_at=row["updated_at"],
             tuning=msgspec.json.decode(row["tuning"], type=Tuning),
         )

@@ -11,13 +11,13 @@ CREATE TABLE revisions (
     style TEXT,
     is_async INTEGER NOT NULL,
     created_at REAL NOT NULL,
-    -- 1: all calls of its function have gone to it, so it is safe to go back to.
-    had_all INTEGER NOT NULL,
+    -- Its place in the order in which revisions got all calls of the function; NULL: it is none to go back to.
+    proven INTEGER,
     PRIMARY KEY (namespace, name, number)
 ) WITHOUT ROWID;
 
-INSERT INTO revisions (namespace, name, number, package, layer, spec, style, is_async, created_at, had_all)
-SELECT namespace, name, number, package, NULL, spec, style, is_async, created_at, 1 FROM functions;
+INSERT INTO revisions (namespace, name, number, package, layer, spec, style, is_async, created_at, proven)
+SELECT namespace, name, number, package, NULL, spec, style, is_async, created_at, 0 FROM functions;
 
 ALTER TABLE functions RENAME TO functions_before;
 
