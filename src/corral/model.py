@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from enum import StrEnum
+from sys import intern
 from typing import Any, Literal, NewType
 
 import msgspec
@@ -161,7 +162,8 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> FunctionKey:
-        return function_key(self.namespace, self.name)
+        # The same object every time: a function's key stands in a dozen tables.
+        return FunctionKey(intern(function_key(self.namespace, self.name)))
 
     @property
     def concurrency(self) -> int:

@@ -1,6 +1,6 @@
 """What the engine remembers of each function for people: `describe` and /metrics. Nothing decides by it."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -56,10 +56,14 @@ class Totals(msgspec.Struct):
 
 
 class FunctionHistory:
+    """Tuples, as most functions have seen little: empty deques would take more than all the rest."""
+
+    __slots__ = ("cold_start", "decisions", "exits", "problem", "totals", "zygote")
+
     def __init__(self) -> None:
         self.cold_start: ColdStart | None = None
-        self.exits: deque[ExitSeen] = deque(maxlen=KEPT)
-        self.decisions: deque[DecisionSeen] = deque(maxlen=KEPT)
+        self.exits: tuple[ExitSeen, ...] = ()
+        self.decisions: tuple[DecisionSeen, ...] = ()
         self.totals = Totals()
         self.problem: str | None = None
         """Why its last instance could not serve; None since one could."""
@@ -96,7 +100,8 @@ class History:
         seen = DecisionSeen(
             desired=decision.desired, have=decision.have, why=decision.why, inputs=decision.inputs, at=wall
         )
-        self.of(key).decisions.append(seen)
+        function = self.of(key)
+        function.decisions = (*function.decisions, seen)[-KEPT:]
 
     def ready(self, key: FunctionKey, instance: InstanceId, stamps: Mapping[str, float], wall: float) -> None:
         self.of(key).problem = None
@@ -117,7 +122,7 @@ class History:
         if key is None:
             return
         function = self.of(key)
-        function.exits.append(seen)
+        function.exits = (*function.exits, seen)[-KEPT:]
         function.totals.ended_cpu_s += cpu_s
 
     def observed(self, key: FunctionKey, seen: Observation) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import shutil
 import tempfile
@@ -98,9 +99,10 @@ class Shelf:
     def sweep(self, referenced: Iterable[tuple[str, str]]) -> int:
         """Remove every package but the `referenced` (namespace, sha256), and what an earlier engine left half done;
         how many went. Only at start: a package just uploaded is not yet referenced."""
-        kept = {self._folder / namespace / package for namespace, package in referenced}
-        gone = [path for namespace in self._folder.iterdir() if namespace.is_dir() for path in namespace.iterdir()]
-        gone = [path for path in gone if path not in kept]
+        kept = set(referenced)
+        namespaces = [each.name for each in os.scandir(self._folder) if each.is_dir()]
+        found = [(namespace, name) for namespace in namespaces for name in os.listdir(self._folder / namespace)]
+        gone = [self._folder / namespace / name for namespace, name in found if (namespace, name) not in kept]
         for path in gone:
             shutil.rmtree(path)
         return len(gone)

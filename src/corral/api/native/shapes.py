@@ -2,6 +2,7 @@
 
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -141,9 +142,13 @@ def read_functions(value: Any) -> list[Wanted]:
         raise Invalid(f"functions has {len(value)} members, must be at most {FUNCTIONS_MAX} in one request")
     wanted: list[Wanted] = []
     problems: list[str] = []
+    specs: dict[bytes, FunctionSpec] = {}
     for place, each in enumerate(value):
         try:
-            wanted.append(read_function(each, where=f"functions[{place}]."))
+            read = read_function(each, where=f"functions[{place}].")
+            # Equal ones are one object: of thousands of functions most have the same settings.
+            spec = specs.setdefault(msgspec.json.encode(read.spec), read.spec)
+            wanted.append(msgspec.structs.replace(read, spec=spec))
         except Invalid as fault:
             problems += fault.problems
         if len(problems) > PROBLEMS_MAX:
@@ -157,8 +162,13 @@ def read_spec(value: Any, where: str = "") -> FunctionSpec:
     """Only types are checked here; what a value may be is `model.spec_problems`. Raises Invalid."""
     if not isinstance(value, dict):
         raise Invalid(f"{where}spec = {_shown(value)}, must be an object")
-    fields = {field.name: field for field in msgspec.structs.fields(FunctionSpec)}
-    return FunctionSpec(**_read_fields(value, fields, f"{where}spec."))
+    return FunctionSpec(**_read_fields(value, _spec_fields(), f"{where}spec."))
+
+
+@cache
+def _spec_fields() -> Mapping[str, msgspec.structs.FieldInfo]:
+    """Finding them out takes longer than reading a spec by them."""
+    return {field.name: field for field in msgspec.structs.fields(FunctionSpec)}
 
 
 def _read_fields(
