@@ -17,6 +17,7 @@ from corral.bench.percentiles import Spread, median, spread
 from corral.bench.processes import pss_mib, tree
 from corral.bench.schedule import turns
 from corral.bench.table import Figure, Row
+from corral.bench.wires import ask_once
 from corral.model import FunctionSpec
 
 FEW, MANY, QUICK_MANY = 10, 10_000, 1_000
@@ -26,6 +27,7 @@ CALLS, QUICK_CALLS = 200, 50
 REST_S, QUICK_REST_S = 10.0, 3.0
 LISTS = 5
 SETTLE_S = 1.0
+SERVES_S = 60.0
 MORE_MIB, P50_RATIO, P99_RATIO, RESTART_S, LIST_MS = 100.0, 1.05, 1.20, 3.0, 300.0
 MORE_WAKEUPS = 1.0
 AT_ZERO = FunctionSpec(initial=0)
@@ -87,10 +89,8 @@ def _watch(contest: Contest, count: int, data: Path) -> Seen:
     contest.say("functions: restarting")
     began = time.monotonic()
     with contest.beside(data=data) as again:
-        wire = again.door()()
-        closed_loop(wire, again.call(functions[-1]), 1)
+        _await_answer(again, functions[-1])
         restart_s = time.monotonic() - began
-        wire.close()
     return Seen(
         more_mib=after - before if before is not None and after is not None else None,
         few=few, many=many, few_rest=rests[0], many_rest=rests[1],
@@ -109,6 +109,20 @@ def _settled_mib(pid: int) -> float | None:
     sizes = [pss_mib(each) for each in seen]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
+
+
+def _await_answer(contest: Contest, function: Function) -> None:
+    """Call until it answers: a server that has just begun may not know its functions yet, and says so (503)."""
+    wire, answer = contest.door()(), None
+    deadline = time.monotonic() + SERVES_S
+    while answer is None or answer.status == 503:
+        if time.monotonic() > deadline:
+            raise OSError(f"no answer but 503 within {SERVES_S:g} s of a restart")
+        time.sleep(0.01 if answer else 0.0)
+        answer = ask_once(wire, contest.call(function))
+    wire.close()
+    if answer.status != 200:
+        raise OSError(f"after a restart {function.name} answered {answer.status}: {answer.body[:200]!r}")
 
 
 def _warm(few: Contest, many: Contest, functions: Sequence[Function]) -> tuple[Spread | None, Spread | None]:
