@@ -83,6 +83,14 @@ def test_followed_log_shows_lines_as_they_are_printed(shared: Server) -> None:
     assert [line.rpartition(" said ")[2] for line in seen] == ["1", "2"]
 
 
+def test_data_that_is_nearly_json_is_told_before_the_function_gets_bytes(shared: Server) -> None:
+    shared.deploy("kind", "def handler(event): return type(event).__name__\n")
+    done = shared.cli("invoke", "kind", "-d", '{"name": ')
+    assert done.stdout == b"bytes"
+    assert b"corral: --data looks like JSON and is none (Expecting value: " in done.stderr
+    assert shared.cli("invoke", "kind", "-d", "plain").stderr == b""
+
+
 def test_calls_are_shown_among_the_lines_of_a_followed_log(shared: Server) -> None:
     shared.deploy("watched", "def handler(event): return 'ok'\n")
     with shared.following("watched", "--calls") as follower:

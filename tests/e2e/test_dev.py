@@ -5,6 +5,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -210,5 +211,9 @@ def test_mistakes_at_the_start_are_sentences(tmp_path: Path) -> None:
         "corral: path = packed.zip is an archive, must be a file or folder that you write in\n",
     )
     (tmp_path / "hello.py").write_text(HELLO)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        in_use = f"server.port = {port} is in use by another program; choose another --port, or 0 for a free one"
+        assert said("hello.py", "--port", str(port)) == (2, f"corral: {in_use}\n")
     status, error = said("hello.py", "--server", "http://127.0.0.1:1")
     assert (status, "no answer from http://127.0.0.1:1" in error) == (4, True)

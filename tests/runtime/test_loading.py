@@ -18,8 +18,9 @@ ROWS: list[tuple[str, dict[str, str], str | None, str]] = [
         "missing module further in",
         {"handler.py": "import inner\n", "inner.py": "\nimport nosuchmodule\n"},
         None,
-        "own package and what its requirements.txt names; add it to requirements.txt",
+        "own package and what its requirements.txt names; add nosuchmodule to requirements.txt",
     ),
+    ("package of another name", {"handler.py": "import yaml\n"}, None, "add PyYAML to requirements.txt"),
     ("raises", {"handler.py": "\n1 / 0\n"}, None, "handler.py line 2 raised ZeroDivisionError while it was loaded"),
     ("sys.exit", {"handler.py": "import sys\nsys.exit(4)\n"}, None, "handler.py line 2 called sys.exit(4)"),
     (

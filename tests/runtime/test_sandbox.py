@@ -244,3 +244,29 @@ def test_package_in_a_folder_nobody_else_may_enter(sandboxed: Zygote, tmp_path: 
     (package / "helper.py").write_text("WORD = 'found'")
     hidden.chmod(0o700)
     assert sandboxed.start_package(package).serve().call(b"{}").body == b"found"
+
+
+def test_failure_for_want_of_a_network_or_a_place_to_write_says_why(sandboxed: Zygote) -> None:
+    source = """
+import socket
+def handler(event):
+    if event["try"] == "name":
+        try:
+            socket.getaddrinfo("example.org", 80)
+        except OSError as exc:
+            raise RuntimeError("no page") from exc
+    if event["try"] == "address":
+        socket.create_connection(("192.0.2.1", 80), 1)
+    open("/function/out.txt", "w")
+"""
+    instance = sandboxed.start(source)
+    gateway = instance.serve()
+    for tried, said in (
+        ("name", "the function has no network; deployed with --network host it shares this machine's"),
+        ("address", "the function has no network; deployed with --network host it shares this machine's"),
+        ("file", "a function can write to /tmp alone"),
+    ):
+        before = len(instance.log())
+        assert gateway.call(b'{"try": "%b"}' % tried.encode()).error
+        # Written before the answer is.
+        assert instance.log()[before:].splitlines()[-1].endswith(f"corral: {said}")

@@ -43,7 +43,7 @@ def invoke(
     method = method or ("POST" if body is not None else "GET")
     sent = dict(_header(header) for header in headers)
     if body is not None and not any(each.lower() == "content-type" for each in sent):
-        sent["Content-Type"] = "application/json" if _is_json(body) else "application/octet-stream"
+        sent["Content-Type"] = _type_of(body)
     target = _target(name, namespace, path)
     begun = time.perf_counter()
     answer = client.send(method, target, body, {"Corral-Debug": "timing", **sent})
@@ -85,12 +85,14 @@ def _body(data: str | None) -> bytes | None:
     return data.encode()
 
 
-def _is_json(body: bytes) -> bool:
+def _type_of(body: bytes) -> str:
     try:
         json.loads(body)
-    except ValueError:
-        return False
-    return True
+    except ValueError as exc:
+        if body.lstrip()[:1] in (b"{", b"["):
+            click.echo(f"corral: --data looks like JSON and is none ({exc}): the function gets bytes", err=True)
+        return "application/octet-stream"
+    return "application/json"
 
 
 def _header(line: str) -> tuple[str, str]:

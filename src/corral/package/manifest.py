@@ -37,6 +37,12 @@ def _whole(value: object) -> int:
     return value
 
 
+def _mebibytes(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Wrong("must be a whole number of MiB, as in 256")
+    return value
+
+
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Wrong("must be a number")
@@ -101,7 +107,7 @@ KEYS: dict[str, Key] = {
     "style": Key("style", _choice(STYLES), f"how it is called ({', '.join(STYLES)}); recognised when not given"),
     "runtime": Key("runtime", _text, "the interpreter, as in python3.11"),
     "env": Key("env", _environment, "environment variables"),
-    "memory": Key("memory_mib", _whole, "MiB an instance may use"),
+    "memory": Key("memory_mib", _mebibytes, "MiB an instance may use"),
     "cpu": Key("cpu", _number, "cores an instance may use"),
     "concurrency": Key("concurrency", _whole, "calls at once in an instance"),
     "timeout": Key("timeout_s", duration_s, "of a call, as in 30s, 500ms, 2m"),

@@ -14,20 +14,22 @@ from types import TracebackType
 from typing import Self
 
 from corral.cli.client import Client
-from corral.errors import CorralError
+from corral.errors import BadConfiguration, CorralError
 
 PORT = 8080
 """Taken when it is free: the address everybody knows."""
 END_S = 5.0
 """`up` ends within 3 s; after this time it is killed."""
 SHOWN_LINES = 20
+MISUSED = 2
+"""The status of `up` when its settings cannot work, a port in use among them."""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class PrivateServer:
-    """A context: serves from entering to leaving. Entering raises CorralError with what `corral up` said if it does
-    not start."""
+    """A context: serves from entering to leaving. Entering raises BadConfiguration or CorralError with what
+    `corral up` said if it does not start."""
 
     client: Client
 
@@ -72,14 +74,16 @@ class PrivateServer:
         assert self._process.stdout is not None
         greeting = self._process.stdout.readline().decode().split()
         if "at" not in greeting:
-            self._process.wait(END_S)
-            raise self._fault()
+            is_misused = self._process.wait(END_S) == MISUSED
+            raise BadConfiguration(self._said()) if is_misused else self._fault()
         self.client = Client(greeting[greeting.index("at") + 1], own)
 
     def _fault(self) -> CorralError:
-        """Why it does not serve, in its own words."""
+        return CorralError("the server ended:\n" + self._said())
+
+    def _said(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
-        return CorralError("the server ended:\n" + "\n".join(line.removeprefix("corral: ") for line in lines))
+        return "\n".join(line.removeprefix("corral: ") for line in lines)
 
     def _stop(self) -> None:
         if self._process is not None:

@@ -8,7 +8,7 @@ import sys
 import types
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from . import logs, styles
+from . import hints, logs, styles
 
 ENTRY_FILES = ("handler.py", "main.py", "app.py", "function.py", "index.py", "lambda_function.py", "__main__.py")
 """Looked for in this order; a folder with a single Python file needs no such name."""
@@ -232,8 +232,8 @@ def _failed(exc: BaseException, package: str, file: str) -> LoadFailed:
     elif isinstance(exc, ModuleNotFoundError) and exc.name:
         sentence = (
             "%s imports %s, which is not there: a function has the standard library of Python %d.%d, the files of its "
-            "own package and what its requirements.txt names; add it to requirements.txt"
-            % (where, exc.name, sys.version_info[0], sys.version_info[1])
+            "own package and what its requirements.txt names; add %s to requirements.txt"
+            % (where, exc.name, sys.version_info[0], sys.version_info[1], hints.package_of(exc.name))
         )
     elif isinstance(exc, SystemExit):
         sentence = "%s called sys.exit(%r) while it was loaded, must only define the function" % (where, exc.code)
@@ -243,6 +243,8 @@ def _failed(exc: BaseException, package: str, file: str) -> LoadFailed:
         except Exception:
             text = ""
         sentence = "%s raised %s while it was loaded%s" % (where, type(exc).__name__, ": " + text if text else "")
+        why = hints.hint(exc)
+        sentence += "; " + why if why else ""
     try:
         trace = logs.own_traceback(exc)
     except Exception:

@@ -14,6 +14,8 @@ import traceback
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterable, List, Optional
 
+from . import hints
+
 PIPE_ATOMIC = 4096
 """A write to a pipe up to this size never mixes with another one. Longer lines are cut."""
 
@@ -185,6 +187,9 @@ def configure_logging() -> None:
         root.setLevel(logging.WARNING)
 
 
+_PACKAGE = __name__.rpartition(".")[0] + "."
+
+
 def own_traceback(exc: BaseException) -> str:
     """The traceback of `exc` as its owner wants it: beginning at the function's own code."""
     return "".join(traceback.format_exception(type(exc), exc, without_our_frames(exc.__traceback__)))
@@ -197,9 +202,12 @@ def without_our_frames(tb: Optional[TracebackType]) -> Optional[TracebackType]:
 
 
 def write_failure(exc: BaseException) -> None:
-    """The traceback into the log, under the current call."""
+    """The traceback into the log, under the current call. What we say of its result has none."""
     try:
-        text = own_traceback(exc)
+        text = "corral: %s" % exc if type(exc).__module__.startswith(_PACKAGE) else own_traceback(exc)
     except Exception as second:  # an exception whose own __str__ or __repr__ raises
         text = "%s (its traceback cannot be written: %s)" % (type(exc).__name__, type(second).__name__)
+    why = hints.hint(exc)
+    if why:
+        text = "%s\ncorral: %s" % (text.rstrip("\n"), why)
     sys.stderr.write(text if text.endswith("\n") else text + "\n")
