@@ -1,14 +1,18 @@
 """Dependencies, by the command line: installed once, seen by instances, removed when nobody needs them."""
 
+import contextlib
 import io
 import json
+import os
 import shutil
+import signal
+import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from .server import Server, wait_for
+from .server import CORRAL, Server, serving, wait_for
 
 HANDLER = "import dep\n\ndef main(args):\n    return {'version': dep.VERSION, 'file': dep.__file__}\n"
 
@@ -105,3 +109,76 @@ def test_a_package_of_the_index_is_there_for_a_redeploy_at_once(server: Server, 
     assert server.call("index").json() == {"n": 2}
     assert layers(server) == before
     assert json.loads(server.ok("describe", "index", "--json"))["number"] == 2
+
+
+SLOW = """
+import time
+def build_wheel(*_):
+    print('building for ever', flush=True)
+    time.sleep(600)
+"""
+PROJECT = "[project]\nname='slow'\nversion='1'\n[build-system]\nrequires=[]\nbuild-backend='slow'\nbackend-path=['.']\n"
+
+
+def builders(server: Server) -> list[int]:
+    """Processes in which a package of this server's is built."""
+    found = []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            is_ours = 0 <= os.stat(f"/proc/{pid}").st_uid - server.uid_base < 1000
+            if is_ours and b"/build/cache/" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+def test_a_keeper_killed_in_an_installation_leaves_nothing_of_it(server: Server, tmp_path: Path) -> None:
+    code = function(tmp_path / "slow", "./slow\n")
+    (code / "slow").mkdir()
+    (code / "slow/pyproject.toml").write_text(PROJECT)
+    (code / "slow/slow.py").write_text(SLOW)
+    environment = {**server.environment, "CORRAL_URL": server.url}
+    deploy = subprocess.Popen([*CORRAL, "deploy", "slow", str(code)], env=environment, stderr=subprocess.PIPE)
+    try:
+        [builder, *_] = wait_for("a build", lambda: builders(server), 30.0)
+        os.kill(server.pid("keeper"), signal.SIGKILL)
+        _, said = deploy.communicate(timeout=30)
+    finally:
+        deploy.kill()
+        deploy.communicate()
+    assert deploy.returncode == 4, said  # unreachable, for a while
+    assert said.startswith(b"corral: the keeper ended while it installed the dependencies: nothing is left of them")
+    wait_for("the build's end", lambda: not Path(f"/proc/{builder}").exists())
+    assert not layers(server)
+    (code / "requirements.txt").write_text(f"./{wheel(code)}\n")
+    wait_for("a keeper", lambda: server.cli("deploy", "slow", str(code)).returncode == 0, 30.0)
+    assert server.call("slow").json()["version"] == "1.0"
+
+
+def test_functions_with_a_layer_serve_after_a_restart_of_everything(tmp_path: Path) -> None:
+    code = function(tmp_path / "kept", "./dep-1.0-py3-none-any.whl\n")
+    wheel(code)
+    with serving(tmp_path) as server:
+        server.ok("deploy", "kept", str(code))
+        before = layers(server)
+    with serving(tmp_path) as server:
+        assert server.call("kept").json()["version"] == "1.0"
+        assert layers(server) == before
+
+
+def test_where_nothing_may_reach_the_network_nothing_is_installed(tmp_path: Path) -> None:
+    code = function(tmp_path / "code", "jinja2\n")
+    with serving(tmp_path, "--keeper-network-host", "forbidden") as server:
+        refused = server.cli("deploy", "code", str(code))
+        assert refused.returncode == 2
+        assert b"requirements.txt names 1 requirement, must be empty: layers.install = none" in refused.stderr
+
+
+def test_the_password_of_the_index_is_in_no_process_but_the_keeper(tmp_path: Path) -> None:
+    url = "http://me:s3cr3t@127.0.0.1:9/simple"
+    with serving(tmp_path, environment={"PIP_INDEX_URL": url}) as server:
+        code = function(tmp_path / "code", "jinja2\n")
+        failed = server.cli("deploy", "code", str(code))
+        assert failed.returncode == 1 and b"s3cr3t" not in failed.stderr + failed.stdout
+        assert "s3cr3t" not in server.ok("logs", "code", "--build") + server.log.read_text()
+        for name in ("engine", "gateway"):
+            assert b"s3cr3t" not in Path(f"/proc/{server.pid(name)}/environ").read_bytes()

@@ -150,6 +150,18 @@ def test_a_keeper_is_told_of_all_layers_that_are_needed(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_layers_of_stored_functions_are_needed_after_a_restart(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path) as w:
+            w.keeper.answers[link.Build] = lambda message: w.keeper.send(link.Built(message.revision.id))
+            layer = (await w.put("hello", await w.upload(code(tmp_path)))).json["layer"]
+        async with world(tmp_path) as w:
+            assert (await w.keeper.got(link.LayersKept)).layers == {"default": [layer]}
+            assert (await w.get("/namespaces/default/functions/hello")).json["layer"] == layer
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     ("install", "requirements", "why"),
     [

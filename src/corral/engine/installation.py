@@ -38,7 +38,7 @@ class Installation:
             return needed
         if self._installs == "none":
             raise Invalid(
-                f"{needed.source} names {needed.count} requirements, must be empty: layers.install = none, so this "
+                f"{needed.source} names {_counted(needed.count)}, must be empty: layers.install = none, so this "
                 "server installs nothing; put the packages into the function's folder"
             )
         if not needed.is_plain:
@@ -63,3 +63,7 @@ class Installation:
                 if needed is not None:
                     group.create_task(install(revision, needed.source), name=f"install {revision.id}")
         return faults
+
+
+def _counted(requirements: int) -> str:
+    return "1 requirement" if requirements == 1 else f"{requirements} requirements"

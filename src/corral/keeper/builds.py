@@ -10,6 +10,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from corral.config import Boot
 from corral.errors import BuildFailed, CorralError, SandboxFailed
@@ -17,8 +18,9 @@ from corral.keeper.buildlog import BuildLogs, Transcript
 from corral.keeper.layers import Bounds, Layers
 from corral.link import Build, Built
 from corral.model import FunctionKey, Revision, RevisionId
-from corral.sandbox.building import Builder, Recipe
+from corral.sandbox.building import Builder
 from corral.sandbox.interpreters import find_interpreter
+from corral.sandbox.places import Recipe
 
 AT_ONCE = 2
 """Installations of all namespaces together: each may use a core, and the memory of a large function."""
@@ -151,9 +153,9 @@ class Builds:
         )
         place = self._builder.place(recipe)
         try:
-            outcome = self._builder.build(recipe, place, transcript.add)
-            if outcome.error:
-                raise BuildFailed(outcome.error)
+            error = self._builder.build(recipe, place, transcript.add)
+            if error:
+                raise BuildFailed(error)
             try:
                 installed = place.open_out()
             except OSError as exc:
@@ -173,8 +175,6 @@ def _sentence(fault: CorralError, transcript: Transcript) -> str:
 
 def secrets_of(boot: Boot) -> list[str]:
     """Of the addresses of the index: what nobody may read in an output."""
-    from urllib.parse import unquote, urlsplit
-
     settings = boot.settings.layers
     found: list[str] = []
     for url in [settings.index_url, *settings.extra_index_url.split()]:

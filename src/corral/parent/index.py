@@ -11,13 +11,12 @@ import msgspec
 
 from corral.config import Layers, Settings
 from corral.errors import BadConfiguration
+from corral.sandbox.building import PROXIES
 
 INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 EXTRA = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 CERTIFICATES = ("SSL_CERT_FILE", "PIP_CERT")
-PROXIES = [
-    spelled for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY") for spelled in (name, name.lower())
-]
+PROXY_VARIABLES = [spelled for name in PROXIES for spelled in (name, name.lower())]
 """Variables that say how the index is reached."""
 
 

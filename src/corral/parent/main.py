@@ -22,7 +22,7 @@ from corral.observe import logs
 from corral.parent import folder, sockets, token
 from corral.parent.child import Child, Command, become_subreaper, sweep
 from corral.parent.greeting import Greeting
-from corral.parent.index import PROXIES, with_index, without_secrets
+from corral.parent.index import PROXY_VARIABLES, with_index, without_secrets
 from corral.parent.users import check_users
 from corral.parent.view import View, check_readable, enclosed
 
@@ -102,7 +102,7 @@ class Server:
     def _child_environment(self, name: str, boot: Boot) -> dict[str, str]:
         passed = ["PATH", "LANG", "LC_ALL", "TZ", "HOME", "TERM", "NO_COLOR", "SSL_CERT_FILE"]
         if name == "keeper":
-            passed += PROXIES
+            passed += PROXY_VARIABLES
         environment = {name: self._environment[name] for name in passed if name in self._environment}
         environment |= {"CORRAL_BOOT": msgspec.json.encode(boot).decode(), "PYTHONUNBUFFERED": "1"}
         return environment | _code_path()
