@@ -4,12 +4,29 @@ import math
 import random
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corral.model import ExitCause, GatewayId, InstanceId, Observation, RevisionId
-from corral.roster import Action, Assign, DropZygote, KeepZygote, Release, Retire, Roster, Scaling, Start, Stop
+from corral.roster import (
+    DEFAULT_ENGINE,
+    SCALERS,
+    Action,
+    Assign,
+    DropZygote,
+    KeepZygote,
+    Release,
+    Retire,
+    Roster,
+    Scaling,
+    Start,
+    Stop,
+    read_scaling,
+)
 
+QUICK = {"knative": {"window_s": 6, "grace_s": 1}}
+"""Settings of engines that would otherwise keep what is idle for longer than the worlds last."""
 REVISIONS = (RevisionId("default/f@1"), RevisionId("other/g@1"))
 LIMIT_MIB = 100
 """Of an instance; the budget of those worlds that have one fits two, and more once some were measured."""
@@ -32,8 +49,19 @@ steps = st.lists(
 class World:
     """One keeper and one gateway at a time, both honest, with messages that get lost when a link is broken."""
 
-    def __init__(self, least: int, most: int, initial: int, budget_mib: float = math.inf) -> None:
-        self.scaling = Scaling(min=least, max=most, initial=initial, idle_s=2.0, concurrency=1, memory_mib=LIMIT_MIB)
+    def __init__(
+        self, least: int, most: int, initial: int, budget_mib: float = math.inf, engine: str = DEFAULT_ENGINE
+    ) -> None:
+        self.scaling = Scaling(
+            min=least,
+            max=most,
+            initial=initial,
+            idle_s=2.0,
+            concurrency=1,
+            engine=engine,
+            settings=read_scaling({"engine": engine, **QUICK.get(engine, {})})[1],
+            memory_mib=LIMIT_MIB,
+        )
         self.budget_mib = budget_mib
         self.zygotes: dict[RevisionId, float] = {}
         """Kept, or told to end, by the keeper -> MiB."""
@@ -339,8 +367,15 @@ class World:
             self.zygote_ends(0)
 
 
-def play(least: int, most: int, initial: int, events: Sequence[Step], budget_mib: float = math.inf) -> World:
-    world = World(least, most, initial, budget_mib)
+def play(
+    least: int,
+    most: int,
+    initial: int,
+    events: Sequence[Step],
+    budget_mib: float = math.inf,
+    engine: str = DEFAULT_ENGINE,
+) -> World:
+    world = World(least, most, initial, budget_mib, engine)
     world.gateway_up(0)
     world.keeper_up(0)
     world.deployed(0)
@@ -350,22 +385,24 @@ def play(least: int, most: int, initial: int, events: Sequence[Step], budget_mib
     return world
 
 
-@given(st.integers(0, 2), st.integers(2, 4), st.integers(0, 2), steps)
+@pytest.mark.parametrize("engine", SCALERS)
+@given(least=st.integers(0, 2), most=st.integers(2, 4), initial=st.integers(0, 2), events=steps)
 @settings(deadline=None)
 def test_bounds_hold_in_any_order_and_nothing_is_left_behind(
-    least: int, most: int, initial: int, events: list[Step]
+    engine: str, least: int, most: int, initial: int, events: list[Step]
 ) -> None:
-    world = play(least, most, initial, events)
+    world = play(least, most, initial, events, engine=engine)
     for revision in REVISIONS:
         left = [each for each, of in world.running.items() if of == revision]
         assert len(left) == (least if revision in world.deployed_ids else 0)
         assert sorted(view.instance for view in world.roster.instances(revision)) == sorted(left)
 
 
-@given(st.integers(0, 2), st.integers(2, 4), steps)
-@settings(deadline=None, max_examples=40)
-def test_replayed_events_give_the_same_actions(least: int, most: int, events: list[Step]) -> None:
-    assert play(least, most, 1, events, 220).log == play(least, most, 1, events, 220).log
+@pytest.mark.parametrize("engine", SCALERS)
+@given(least=st.integers(0, 2), most=st.integers(2, 4), events=steps)
+@settings(deadline=None, max_examples=25)
+def test_replayed_events_give_the_same_actions(engine: str, least: int, most: int, events: list[Step]) -> None:
+    assert play(least, most, 1, events, 220, engine).log == play(least, most, 1, events, 220, engine).log
 
 
 @given(st.integers(0, 1), st.integers(2, 4), st.integers(0, 1), steps)

@@ -89,6 +89,15 @@ def test_name_picks_one_of_many(tmp_path: Path) -> None:
         ('[functions.b]\npath = "gone.py"', "corral.toml: functions.b.path = 'gone.py', must be a file or folder"),
         ("[functions.b]\nmemory = 1", "corral.toml: functions.b.memory = 1, must be between"),
         ("[functions]\nb = 1", "corral.toml: functions.b = 1, must be a table"),
+        ('name = "a"\nscaling = 5', "corral.toml: scaling = 5, must be a table, as in {engine ="),
+        (
+            'name = "a"\n[scaling]\nengine = "knativ"',
+            "corral.toml: scaling.engine = 'knativ', must be one of corral, knative",
+        ),
+        (
+            '[functions.b.scaling]\nengine = "knative"\nwindow_s = 1',
+            "corral.toml: functions.b.scaling.window_s = 1, must be a whole number between 6 and 3600",
+        ),
         ("[functions.B_b]", "name = 'B_b', must be a DNS label"),
     ],
 )
@@ -105,6 +114,18 @@ def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
 def test_wrong_flag_is_called_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("")
     assert problems(tmp_path / "a.py", "a", memory=1) == ("--memory = 1, must be between 32 and 1048576",)
+
+
+def test_scaling_is_said_by_table_or_flag(tmp_path: Path) -> None:
+    path = folder(tmp_path, 'name = "a"\n[scaling]\nengine = "knative"\ntarget = 50\n')
+    (only,) = read_deployments(path, None, None, {})
+    assert only.spec.scaling == {"engine": "knative", "target": 50}
+    (only,) = read_deployments(path, None, None, {"scaling": "engine=corral,utilization_percent=50"})
+    assert only.spec.scaling == {"engine": "corral", "utilization_percent": 50}
+    (problem,) = problems(path, scaling="engine=knative,target=0")
+    assert problem.startswith("--scaling.target = 0, must be a number between 0.01 and")
+    (problem,) = problems(path, scaling="knative")
+    assert problem == "--scaling = 'knative', has 'knative', must be KEY=VALUE, as in engine=knative"
 
 
 def test_missing_path_is_named(tmp_path: Path) -> None:

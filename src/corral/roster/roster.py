@@ -568,6 +568,8 @@ class Roster:
                 actions += self._note(known, known.wanted)
                 self.admission.done(known)
                 actions += self._unqueue(known)
+        if not self._has_keeper:
+            return actions
         actions += self._zygotes.raised(self.admission.free_mib, self.admission.limit_mib)
         if self.admission.free_mib < self._zygotes.due_mib:
             actions += self._make_room(self._zygotes.due_mib, now, None)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from corral.policy.knative.autoscaler import Autoscaler, Spec
+from corral.policy.knative.scaler import first_excess_burst
 from corral.policy.windows import PeakWindow
 
 NOW = 10_000.0
@@ -166,3 +167,8 @@ def _highest(recorded: Iterable[tuple[int, int]]) -> list[int]:
         window.expire(slot)
         found.append(window.highest)
     return found
+
+
+@pytest.mark.parametrize(("burst", "initial", "excess"), [(42, 1, -28), (42, 5, 24), (0, 3, 0), (-1, 3, -1)])
+def test_excess_burst_before_the_first_tick(burst: float, initial: int, excess: float) -> None:
+    assert first_excess_burst(spec(10, burst), initial) == excess
