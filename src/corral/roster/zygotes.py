@@ -203,7 +203,9 @@ class Zygotes:
         if known is None:
             known = self._known[revision] = Zygote()
         if known.state == "ending":
-            return  # the order to end it is on its way
+            # The order to end it is on its way; until it is gone it counts as what it is.
+            self._set(known, "ending", ceil(memory_mib))
+            return
         self._due.pop(revision, None)
         # What a plain start spent was seen from outside; what the zygote says of itself counts where nothing was seen.
         known.load_s = known.load_s or max(load_s, self.terms.saves_s)
