@@ -19,49 +19,63 @@ TIMES, QUICK_TIMES = 20, 4
 DEPLOY_MS, ROLLBACK_MS = 1000.0, 300.0
 PAUSE_S = 1.0
 """Between two commands: what the last one left to do in the background is done."""
-NAME = "deployed"
 
 
 def measure_deploy(contest: Contest) -> Row:
-    times = QUICK_TIMES if contest.quick else TIMES
-    deploys: list[float] = []
-    rollbacks: list[float] = []
+    figures: list[Figure] = []
     notes = [
-        "a function that imports numpy and pandas from its requirements.txt",
         "from the start of `corral deploy` or `corral rollback`, a process of its own, to the end of the first call "
         "after it, which the right version must answer",
     ]
-    with tempfile.TemporaryDirectory(prefix="corral-bench-") as name:
-        folder = Path(name)
-        (folder / "requirements.txt").write_text(PANDAS_REQUIREMENTS)
-        contest.say("deploy: installing numpy and pandas")
-        _write(folder, 0)
-        _command(contest, 0, "deploy", NAME, str(folder))
-        contest.say(f"deploy: {times} times, and back")
+    for what, imports, requirements in (("numpy and pandas", PANDAS_IMPORTS, PANDAS_REQUIREMENTS), ("nothing", "", "")):
+        contest.say(f"deploy: a function that imports {what}, and back")
+        code = Code(f"deployed-{what.split()[0]}", imports, requirements)
         try:
-            for version in range(1, times + 1):
-                _write(folder, version)
-                deploys.append(_command(contest, version, "deploy", NAME, str(folder)))
-                # Each rollback leads to the first version, and each deployment away from it.
-                rollbacks.append(_command(contest, 0, "rollback", NAME, "--to", "1"))
+            deploys, rollbacks = _there_and_back(contest, code)
         except OSError as exc:
-            notes.append(f"ended early: {exc}")
-    figures = _figures("deploy", deploys, DEPLOY_MS) + _figures("rollback", rollbacks, ROLLBACK_MS)
+            deploys, rollbacks = [], []
+            notes.append(f"importing {what}: not measured: {exc}")
+        figures += _figures(f"importing {what}: deploy", deploys, DEPLOY_MS)
+        figures += _figures(f"importing {what}: rollback", rollbacks, ROLLBACK_MS)
     title = "Deploy of changed code with unchanged dependencies, and rollback"
     return Row(name="deploy", title=title, figures=figures, notes=notes)
 
 
-def _write(folder: Path, version: int) -> None:
-    (folder / "app.py").write_text(PANDAS_IMPORTS + VERSIONED.format(version=version))
+class Code(msgspec.Struct, frozen=True):
+    """A function whose versions differ in one line."""
+
+    name: str
+    imports: str
+    requirements: str
+
+    def write(self, folder: Path, version: int) -> None:
+        (folder / "app.py").write_text(self.imports + VERSIONED.format(version=version))
+        if self.requirements:
+            (folder / "requirements.txt").write_text(self.requirements)
 
 
-def _command(contest: Contest, version: int, *words: str) -> float:
+def _there_and_back(contest: Contest, code: Code) -> tuple[list[float], list[float]]:
+    """Milliseconds of each deployment and of each rollback, which leads to the first version every time."""
+    deploys: list[float] = []
+    rollbacks: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="corral-bench-") as name:
+        folder = Path(name)
+        code.write(folder, 0)
+        _command(contest, code.name, 0, "deploy", code.name, name)
+        for version in range(1, (QUICK_TIMES if contest.quick else TIMES) + 1):
+            code.write(folder, version)
+            deploys.append(_command(contest, code.name, version, "deploy", code.name, name))
+            rollbacks.append(_command(contest, code.name, 0, "rollback", code.name, "--to", "1"))
+    return deploys, rollbacks
+
+
+def _command(contest: Contest, name: str, version: int, *words: str) -> float:
     """Milliseconds until `version` answers. Raises OSError when another one does, or the command fails."""
     time.sleep(PAUSE_S)
     wire = contest.door()()
     begin = time.perf_counter()
     run(contest.server, *words, "-n", NAMESPACE)
-    answer = ask_once(wire, request("GET", f"/function/{NAME}.{NAMESPACE}", contest.server.netloc))
+    answer = ask_once(wire, request("GET", f"/function/{name}.{NAMESPACE}", contest.server.netloc))
     took_ms = (time.perf_counter() - begin) * 1000
     wire.close()
     if answer.status != 200 or msgspec.json.decode(answer.body) != {"version": version}:
