@@ -120,11 +120,11 @@ def _stored_function(row: sqlite3.Row, revisions: Sequence[sqlite3.Row]) -> Stor
 
 
 def _revision(function: sqlite3.Row, row: sqlite3.Row) -> Revision:
-    key = function_key(row["namespace"], row["name"])
     fields = {
-        "id": revision_id(key, row["number"]),
-        "namespace": row["namespace"],
-        "name": row["name"],
+        "id": revision_id(function_key(function["namespace"], function["name"]), row["number"]),
+        # Of the function's row, so that its revisions share them: there may be a hundred thousand.
+        "namespace": function["namespace"],
+        "name": function["name"],
         "number": row["number"],
         "package": row["package"],
         "layer": row["layer"],
