@@ -1,10 +1,8 @@
-"""The shell around the Roster: what gateways and keeper say becomes its events, its actions become messages.
-
-Between a Want and its Start and Assign there is no await, no disk and no log line: a waiting call pays for it."""
+"""The shell around the Roster: what gateways and keeper say becomes its events. Orders carry out its actions."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from corral import link, roster
 from corral.clock import Clock
@@ -15,6 +13,7 @@ from corral.engine.history import ExitSeen, History
 from corral.engine.layers import Layers
 from corral.engine.links import Links, Peer
 from corral.engine.node import Node
+from corral.engine.orders import Orders
 from corral.engine.revisions import Known, Revisions
 from corral.engine.running import Instances, Running
 from corral.engine.scalings import Scalings
@@ -36,16 +35,6 @@ from corral.roster import Admission, InstanceView, MemoryView, Roster
 
 log = logging.getLogger("corral.engine.fleet")
 
-PassedOn = (
-    roster.Release
-    | roster.Retire
-    | roster.Stop
-    | roster.Block
-    | roster.Queued
-    | roster.KeepZygote
-    | roster.DropZygote
-    | roster.Learned
-)
 ENDED_ON_PURPOSE = frozenset({ExitCause.STOPPED, ExitCause.REMOVED, ExitCause.KEEPER_LOST})
 DROPPED_GRACE_S = 0.5
 """A gateway often sees a death before the keeper has found its cause; after this time the end is ours to bring."""
@@ -54,8 +43,7 @@ DROPPED_GRACE_S = 0.5
 class Fleet:
     """See the module. `loaded(revision, style, is_async)` is called when loading the code has shown something new,
     `emptied(revision)` when a revision that was given up has no instance left, `called(function, second)` when a
-    deployed function had calls, `removed(function)` when it was deleted, `learned(revision, mib)` when it turned out
-    what an instance uses."""
+    deployed function had calls, `removed(function)` when it was deleted."""
 
     def __init__(self, plan: Roster, clock: Clock, history: History, budget: Budget) -> None:
         self._roster, self._clock, self.history = plan, clock, history
@@ -65,7 +53,6 @@ class Fleet:
         self.emptied: Callable[[Revision], None] = lambda _: None
         self.called: Callable[[FunctionKey, Observation], None] = lambda *_: None
         self.removed: Callable[[FunctionKey], None] = lambda _: None
-        self.learned: Callable[[RevisionId, int], None] = lambda *_: None
         self.tokens: Callable[[], Sequence[StoredToken]] = lambda: ()
         self._links = Links()
         self._revisions = Revisions(self._links)
@@ -74,12 +61,11 @@ class Fleet:
         self.layers = Layers(self._links)
         self._running = Instances()
         self.node = Node()
+        self._orders = Orders(plan, clock, history, self._links, self._revisions, self._running, self.node, self._codes)
         self._forgotten: set[FunctionKey] = set()
         """Functions that went while the keeper was away."""
         self._unheard: dict[InstanceId, link.Gone] = {}
         """Ends of instances that an engine before us started, until a gateway is there: one may hold them."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
 
     # -- what is deployed -----------------------------------------------------------------------------------
 
@@ -87,7 +73,7 @@ class Fleet:
         """What an earlier engine learned of restored revisions, in MiB."""
         now = self._clock.monotonic()
         for revision, memory_mib in working_sets.items():
-            self._apply(self._roster.remembered(revision, memory_mib, now), now)
+            self._orders.carry_out(self._roster.remembered(revision, memory_mib, now), now)
 
     def prepare(self, revision: Revision, needed: int, least: int) -> Verification:
         """Have `needed` instances of it, so that calls can go to it; `least` of them prove that its code loads. Until
@@ -97,7 +83,7 @@ class Fleet:
         ready = sum(each.state == "ready" for each in self._roster.instances(revision.id))
         verification = Verification(needed, least, ready)
         known.verifications += (verification,)
-        self._apply(self._roster.required(revision.id, needed, now), now)
+        self._orders.carry_out(self._roster.required(revision.id, needed, now), now)
         return verification
 
     def give_up(self, revision: RevisionId, verification: Verification) -> None:
@@ -111,7 +97,7 @@ class Fleet:
         if known.verifications:
             return
         if self._revisions.is_live(known.revision):
-            self._apply(self._roster.settled(revision, now), now)
+            self._orders.carry_out(self._roster.settled(revision, now), now)
             return
         self._leave(revision, now)
         if not known.had_calls:
@@ -126,7 +112,7 @@ class Fleet:
                 continue
             if self._revisions.get(revision.id) is None:
                 self._add(revision, now)
-                self._apply(self._roster.settled(revision.id, now), now)
+                self._orders.carry_out(self._roster.settled(revision.id, now), now)
             else:
                 self.rescale(revision)  # its function's scaling may have been changed while it was readied
         for before in self._revisions.route(function.key, function.traffic):
@@ -145,7 +131,7 @@ class Fleet:
 
     def _add(self, revision: Revision, now: float) -> Known:
         known = self._revisions.add(revision)
-        self._apply(self._roster.deployed(revision.id, self.scalings.of(revision, initial=0), now), now)
+        self._orders.carry_out(self._roster.deployed(revision.id, self.scalings.of(revision, initial=0), now), now)
         return known
 
     def learn(self, revision: Revision) -> None:
@@ -155,7 +141,7 @@ class Fleet:
     def rescale(self, revision: Revision) -> None:
         """Its function's scaling has changed: it counts from this moment on."""
         now = self._clock.monotonic()
-        self._apply(self._roster.rescaled(revision.id, self.scalings.of(revision, initial=0), now), now)
+        self._orders.carry_out(self._roster.rescaled(revision.id, self.scalings.of(revision, initial=0), now), now)
 
     def put_token(self, token: StoredToken) -> None:
         self._links.tell_gateways(link.TokenPut(token.digest, list(token.namespaces), token.invoke))
@@ -174,6 +160,10 @@ class Fleet:
         """The same revision with what loading it has shown so far."""
         known = self._revisions.get(revision.id)
         return revision if known is None else known.revision
+
+    def when_learned(self, tell: Callable[[RevisionId, int], None]) -> None:
+        """`tell(revision, mib)` when it turned out what an instance uses."""
+        self._orders.learned = tell
 
     # -- what people see ------------------------------------------------------------------------------------
 
@@ -247,24 +237,24 @@ class Fleet:
         for revision, instances in held.items():
             for instance in instances:
                 self._running.adopt(instance, revision).gateway = gateway
-        self._apply(self._roster.gateway_up(gateway, held, now), now)
+        self._orders.carry_out(self._roster.gateway_up(gateway, held, now), now)
 
     def gateway_down(self, gateway: GatewayId) -> None:
         now = self._clock.monotonic()
         del self._links.gateways[gateway]
-        self._apply(self._roster.gateway_down(gateway, now), now)
+        self._orders.carry_out(self._roster.gateway_down(gateway, now), now)
 
     def want(self, gateway: GatewayId, message: link.Want) -> None:
         now = self._clock.monotonic()
         actions = self._roster.want(
             gateway, message.revision, message.waiting, message.executing, message.oldest_wait_s, now
         )
-        self._apply(actions, now, message.waited)
+        self._orders.carry_out(actions, now, message.waited)
 
     def observed(self, gateway: GatewayId, message: link.Observed) -> None:
         now = self._clock.monotonic()
         for revision, seen in message.observations.items():
-            self._apply(self._roster.observed(gateway, revision, seen, now), now)
+            self._orders.carry_out(self._roster.observed(gateway, revision, seen, now), now)
             if self._revisions.is_deployed(key_of(revision)):
                 self.history.observed(key_of(revision), seen)
                 self.called(key_of(revision), seen)
@@ -275,7 +265,7 @@ class Fleet:
         if running is None:
             return
         actions = self._roster.ready(message.instance, message.concurrency, now, _load_s(message.stamps))
-        self._apply(actions, now)
+        self._orders.carry_out(actions, now)
         if not self._roster.is_measured(running.revision):
             self._links.tell_keeper(link.Measure(message.instance))
         known = self._revisions.get(running.revision)
@@ -296,11 +286,11 @@ class Fleet:
 
     def released(self, message: link.Released) -> None:
         now = self._clock.monotonic()
-        self._apply(self._roster.released(message.instance, now), now)
+        self._orders.carry_out(self._roster.released(message.instance, now), now)
 
     def overrun(self, message: link.Overrun) -> None:
         now = self._clock.monotonic()
-        self._apply(self._roster.overrun(message.instance, now), now)
+        self._orders.carry_out(self._roster.overrun(message.instance, now), now)
 
     def dropped(self, message: link.Dropped) -> None:
         asyncio.get_running_loop().call_later(DROPPED_GRACE_S, self._end_dropped, message.instance)
@@ -338,21 +328,21 @@ class Fleet:
             budget_mib=self._budget.limit_mib(inventory.memory_mib),
             zygotes=inventory.zygotes if inventory.keeps_zygotes else None,
         )
-        self._apply(actions, now)
+        self._orders.carry_out(actions, now)
 
     def keeper_down(self) -> None:
         now = self._clock.monotonic()
         self._links.keeper = None
         self.layers.keeper_down()
         self.node.keeper_down()
-        self._apply(self._roster.keeper_down(now), now)
+        self._orders.carry_out(self._roster.keeper_down(now), now)
 
     def started(self, message: link.Started) -> None:
         running = self._running.get(message.instance)
         if running is None or running.address is not None:
             return
         running.address = message.address
-        self._assign(message.instance, running, fresh=True)
+        self._orders.assign(message.instance, running, fresh=True)
 
     def exited(self, message: link.Exited) -> None:
         now = self._clock.monotonic()
@@ -361,31 +351,31 @@ class Fleet:
             self._never_ready(message, running)
         self._ended(message)
         if message.memory_peak_mib:
-            self._apply(self._roster.measured({message.instance: message.memory_peak_mib}, {}, now), now)
-        self._apply(self._roster.lost(message.instance, now), now)
+            self._orders.carry_out(self._roster.measured({message.instance: message.memory_peak_mib}, {}, now), now)
+        self._orders.carry_out(self._roster.lost(message.instance, now), now)
 
     def used(self, message: link.Used) -> None:
         now = self._clock.monotonic()
         self.node.took(message)
         instances = {instance: memory_mib for instance, (_, memory_mib) in message.instances.items()}
-        self._apply(self._roster.measured(instances, message.zygotes, now), now)
+        self._orders.carry_out(self._roster.measured(instances, message.zygotes, now), now)
 
     def measured(self, message: link.Measured) -> None:
         now = self._clock.monotonic()
-        self._apply(self._roster.measured({message.instance: message.memory_mib}, {}, now), now)
+        self._orders.carry_out(self._roster.measured({message.instance: message.memory_mib}, {}, now), now)
 
     def zygote_kept(self, message: link.ZygoteKept) -> None:
         now = self._clock.monotonic()
         self.node.zygote_kept(message)
         actions = self._roster.zygote_kept(message.revision, message.memory_mib, message.load_s, now)
-        self._apply(actions, now)
+        self._orders.carry_out(actions, now)
         if self.knows(message.revision):
             self.history.zygote(key_of(message.revision), f"kept: it saves {message.load_s * 1000:.0f} ms a start")
 
     def zygote_gone(self, message: link.ZygoteGone) -> None:
         now = self._clock.monotonic()
         self.node.zygote_gone(message)
-        self._apply(self._roster.zygote_gone(message.revision, message.is_unsafe, now), now)
+        self._orders.carry_out(self._roster.zygote_gone(message.revision, message.is_unsafe, now), now)
         if self.knows(message.revision):
             self.history.zygote(key_of(message.revision), f"none: {message.why}")
         log.info("zygote of a revision gone", extra={"revision": message.revision, "why": message.why})
@@ -413,7 +403,7 @@ class Fleet:
     def _fail(self, instance: InstanceId, running: Running, fault: LoadFailed | SandboxFailed, kind: str) -> None:
         now = self._clock.monotonic()
         known = self._revisions.get(running.revision)
-        self._apply(self._roster.failed(instance, fault.message, kind, now), now)
+        self._orders.carry_out(self._roster.failed(instance, fault.message, kind, now), now)
         for verification in () if known is None else known.verifications:
             verification.failed(fault)
         if known is not None and self._revisions.is_live(known.revision):
@@ -450,7 +440,7 @@ class Fleet:
 
     def _leave(self, revision: RevisionId, now: float) -> None:
         self._revisions.leave(revision)
-        self._apply(self._roster.removed(revision, now), now)
+        self._orders.carry_out(self._roster.removed(revision, now), now)
         self._check_left(revision)
 
     def _check_left(self, revision: RevisionId) -> None:
@@ -470,103 +460,8 @@ class Fleet:
         else:
             self._links.tell_keeper(link.Forget(key))
 
-    # -- the Roster's actions -------------------------------------------------------------------------------
-
-    def _apply(self, actions: Iterable[roster.Action], now: float, waited: float = 0.0) -> None:
-        decisions: list[roster.Decided] = []
-        for action in actions:
-            if isinstance(action, roster.Start):
-                self._start(action, now, waited)
-            elif isinstance(action, roster.Assign):
-                self._give(action)
-            elif isinstance(action, roster.Decided):
-                decisions.append(action)
-            else:
-                self._pass_on(action)
-        self._rearm()
-        for decision in decisions:
-            self._show(decision)
-
-    def _start(self, action: roster.Start, now: float, waited: float) -> None:
-        known = self._revisions.get(action.revision)
-        if known is None or self._links.keeper is None:
-            return
-        slot, address = self.node.take_slot(action.revision)
-        self._running.add(action.instance, Running(action.revision, address, is_ready=False))
-        stamps = {"waited": waited, "decided": now} if waited else {"decided": now}
-        code = self._codes.get(action.revision)
-        self._links.tell_keeper(link.Start(action.instance, slot, known.revision, code, stamps))
-        self.history.starts += 1
-
-    def _give(self, action: roster.Assign) -> None:
-        running = self._running.get(action.instance)
-        if running is None:
-            return
-        running.gateway = action.gateway
-        if running.address is not None:
-            self._assign(action.instance, running, action.fresh)
-
-    def _assign(self, instance: InstanceId, running: Running, fresh: bool) -> None:
-        if running.address is not None:
-            assign = link.Assign(instance, running.revision, running.address, fresh)
-            self._links.tell_gateway(running.gateway, assign)
-
-    def _pass_on(self, action: PassedOn) -> None:
-        if isinstance(action, roster.Stop):
-            self._links.tell_keeper(link.Stop(action.instance, action.cause))
-        elif isinstance(action, roster.Block):
-            self._links.tell_gateways(link.Block(action.revision, action.error, action.until, action.kind))
-        elif isinstance(action, roster.Release):
-            self._links.tell_gateway(action.gateway, link.Release(action.revision, action.count))
-        elif isinstance(action, roster.Queued):
-            self._links.tell_gateways(link.Queued(action.revision, action.why))
-        elif isinstance(action, roster.KeepZygote):
-            self._keep_zygote(action.revision)
-        elif isinstance(action, roster.DropZygote):
-            self._links.tell_keeper(link.DropZygote(action.revision))
-        elif isinstance(action, roster.Learned):
-            self.learned(action.revision, action.memory_mib)
-        else:
-            self._links.tell_gateway(action.gateway, link.Retire(action.instance))
-
-    def _keep_zygote(self, revision: RevisionId) -> None:
-        known = self._revisions.get(revision)
-        if known is not None:
-            self._links.tell_keeper(link.KeepZygote(known.revision, self._codes.get(revision)))
-
-    def _show(self, decision: roster.Decided) -> None:
-        key = key_of(decision.revision)
-        if self._revisions.is_deployed(key):
-            self.history.decided(key, decision, self._clock.wall())
-        fields = {"revision": decision.revision, "desired": decision.desired, "have": decision.have}
-        log.info("scaling decided", extra=fields | {"why": decision.why})
-
-    # -- time -----------------------------------------------------------------------------------------------
-
-    def _rearm(self) -> None:
-        """One timer, at the Roster's `next_at`."""
-        next_at = self._roster.next_at
-        if self._timer is not None:
-            if next_at == self._timer_at:
-                return
-            self._timer.cancel()
-            self._timer = None
-        if next_at is not None:
-            self._timer_at = next_at
-            delay = max(0.0, next_at - self._clock.monotonic())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        now = self._clock.monotonic()
-        next_at = self._roster.next_at
-        # The loop's timers have millisecond steps and may be early: the Roster is asked only when it is time.
-        actions = self._roster.tick(now) if next_at is not None and next_at <= now else ()
-        self._apply(actions, now)
-
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._orders.close()
 
 
 def _load_s(stamps: Mapping[str, float]) -> float:

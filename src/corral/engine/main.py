@@ -72,7 +72,7 @@ class Engine:
         plan = Roster(own_id, cores, random.Random(own_id), zygotes)
         self.fleet = Fleet(plan, clock, History(), settings.budget)
         self._working_sets = WorkingSets(store)
-        self.fleet.learned = self._working_sets.learned
+        self.fleet.when_learned(self._working_sets.learned)
         limits = Limits(
             bytes_max=int(settings.engine.package_max_mib * 1024 * 1024),
             members_max=settings.engine.package_files_max,
