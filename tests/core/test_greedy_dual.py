@@ -32,9 +32,9 @@ def test_the_least_saving_for_its_size_goes_first(other: tuple[str, float, float
 
 def test_what_is_not_used_any_more_falls_behind_by_standing_still() -> None:
     reserve = kept(("once loved", 10, 1.0, 50))
-    rounds = 0
-    for number in range(200):
-        key = f"new{number}"
+    for rounds in range(200):
+        # Each newcomer is used until it is worth keeping, and evicted when the next one comes.
+        key = f"new{rounds}"
         reserve.keep(key)
         reserve.used(Spare(key, 10, 1.0), 2)
         least = next(reserve.lowest())
@@ -42,17 +42,27 @@ def test_what_is_not_used_any_more_falls_behind_by_standing_still() -> None:
         reserve.leave(least)
         if least == "once loved":
             break
-        rounds += 1
     assert 10 < rounds < 100
 
 
-def test_an_evicted_one_begins_with_no_uses_but_at_the_present_level() -> None:
+def test_an_evicted_one_begins_with_no_uses_and_comes_near_the_level_with_each() -> None:
     reserve = kept(("a", 10, 1.0, 5), ("b", 10, 1.0, 8))
     reserve.evicted("a")
     reserve.leave("a")
-    reserve.used(Spare("a", 10, 1.0))
-    assert reserve.value("a") == pytest.approx(0.5 + 0.1)
+    values = []
+    for _ in range(20):
+        reserve.used(Spare("a", 10, 1.0))
+        values.append(reserve.value("a"))
+    assert values[0] == pytest.approx(0.5 / 8 + 0.1)
+    assert values[19] == pytest.approx(0.5 + 20 * 0.1, abs=0.05)
     assert list(reserve.lowest()) == ["b"]
+
+
+def test_a_use_of_what_is_kept_lifts_it_to_the_level() -> None:
+    reserve = kept(("a", 10, 1.0, 5), ("b", 10, 1.0, 8))
+    reserve.evicted("a")
+    reserve.used(Spare("b", 10, 1.0))
+    assert reserve.value("b") == pytest.approx(0.5 + 0.9)
 
 
 def test_working_set_is_the_95th_percentile_of_the_latest_samples() -> None:
