@@ -56,8 +56,7 @@ class Terminal:
         head = self._head(event, event.function)
         lines = [head + click.style(f"{what} in {event.took_ms:.0f} ms", fg="green") + f" ({event.style})"]
         if event.is_first:
-            token = " -H 'Authorization: Bearer '$CORRAL_TOKEN" if event.is_private else ""
-            lines.append(f"{' ' * 9}curl{token} {event.url}")
+            lines.append(" " * 9 + _how_to_call(event))
         return lines
 
     def _refused(self, event: Refused) -> list[str]:
@@ -72,6 +71,13 @@ class Terminal:
     def _head(self, event: Event, function: str) -> str:
         when = click.style(time.strftime("%H:%M:%S ", time.localtime(event.at)), dim=True)
         return when + (f"{function:{self._width}} " if function else "")
+
+
+def _how_to_call(event: Loaded) -> str:
+    if not event.is_private:
+        return f"curl {event.url}"
+    # It finds the token by itself.
+    return f"corral invoke {event.function} --url {event.url.partition('/function/')[0]}"
 
 
 def _call(event: Called) -> str:
