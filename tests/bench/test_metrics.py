@@ -1,4 +1,4 @@
-from corral.bench.metrics import samples, total
+from corral.bench.metrics import means, samples, total
 
 PAGE = """\
 # HELP corral_cold_starts_total Instances started because a call waited.
@@ -32,3 +32,14 @@ def test_a_counter_that_does_not_exist_is_not_one_that_did_not_rise() -> None:
 
 def test_a_declared_counter_without_samples_stands_at_nought() -> None:
     assert total(PAGE, "corral_instance_starts_total") == 0
+
+
+def test_means_of_a_histogram_by_label() -> None:
+    page = """\
+cold_seconds_bucket{part="forked",le="0.1"} 4
+cold_seconds_sum{part="forked"} 0.8
+cold_seconds_count{part="forked"} 4
+cold_seconds_sum{part="loaded"} 0
+cold_seconds_count{part="loaded"} 0
+"""
+    assert means(page, "cold_seconds", "part") == {"forked": 0.2}

@@ -80,10 +80,8 @@ class Management:
 
     def cold_parts_ms(self) -> dict[str, float]:
         """Part of a cold start -> its mean over all since the server began."""
-        page, name = self.metrics(), "corral_cold_start_seconds"
-        sums = {labels["part"]: value for labels, value in metrics.samples(page, f"{name}_sum")}
-        counts = {labels["part"]: value for labels, value in metrics.samples(page, f"{name}_count")}
-        return {part: sums[part] / counts[part] * 1000 for part in counts if counts[part]}
+        seconds = metrics.means(self.metrics(), "corral_cold_start_seconds", "part")
+        return {part: mean * 1000 for part, mean in seconds.items()}
 
     def zygotes(self) -> float:
         """Functions that have a zygote of their own now, or one that is being raised."""

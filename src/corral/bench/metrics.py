@@ -21,3 +21,10 @@ def total(page: str, name: str, **labels: str) -> float | None:
     if f"# TYPE {name} " not in page:
         return None
     return sum(value for has, value in samples(page, name) if labels.items() <= has.items())
+
+
+def means(page: str, name: str, label: str) -> dict[str, float]:
+    """Value of `label` -> mean of what the histogram `name` saw; those that saw nothing are left out."""
+    sums = {labels[label]: value for labels, value in samples(page, f"{name}_sum")}
+    counts = {labels[label]: value for labels, value in samples(page, f"{name}_count")}
+    return {key: sums[key] / count for key, count in counts.items() if count}
