@@ -152,7 +152,7 @@ class Stage:
                 slot=slot,
                 revision=revision,
                 package=self._package(revision),
-                layer=None if layer is None else str(layer),
+                layer=self._layer(revision) if layer is None else str(layer),
                 code=marshalled,
                 log_fd=self._open_log(instance),
                 stamps={"received": time.monotonic()},
@@ -163,7 +163,10 @@ class Stage:
     def _package(self, revision: Revision) -> str:
         return str(self.data / "packages/default" / revision.package)
 
-    def keep(self, revision: Revision, layer: Path | None = None) -> InstanceId:
+    def _layer(self, revision: Revision) -> str | None:
+        return None if revision.layer is None else str(self.data / "layers/default" / revision.layer)
+
+    def keep(self, revision: Revision) -> InstanceId:
         """Ask for a zygote of the revision; its name."""
         name = InstanceId(f"zygote-{next(self._numbers)}")
         self.sandbox.keep(
@@ -171,7 +174,7 @@ class Stage:
                 name=name,
                 revision=revision,
                 package=self._package(revision),
-                layer=None if layer is None else str(layer),
+                layer=self._layer(revision),
                 code=None,
                 log_fd=self._open_log(name),
             )

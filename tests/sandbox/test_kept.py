@@ -52,12 +52,13 @@ def zygote_pids(made: Stage, revision: Revision) -> list[int]:
     return sorted(found)
 
 
-def kill_zygotes(made: Stage, revision: Revision) -> None:
+def kill_zygotes(made: Stage, revision: Revision, of_layer: bool = False) -> None:
     """And not their reapers, nor an instance that has not left for its own groups yet."""
     for pid in zygote_pids(made, revision):
         with contextlib.suppress(OSError):
             status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-            if status["NSpid"].split()[1:] == ["2"]:
+            is_layers = "-layer" in Path(f"/proc/{pid}/cgroup").read_text()
+            if status["NSpid"].split()[-1:] == ["2"] and is_layers == of_layer:
                 os.kill(pid, signal.SIGKILL)
 
 

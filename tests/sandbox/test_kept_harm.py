@@ -79,6 +79,8 @@ ON_START = {
     "if IS_ZYGOTE: k.Zygote._begin = lambda self, order: say(5, order.message['serial'], 0, 1)",
     "refuses": "import _corral.python.kept as k\n"
     "if IS_ZYGOTE: k.Zygote._begin = lambda self, order: say(7, order.message['serial'], 11)",
+    "can't dress its children": "import _corral.python.dress as d\n"
+    "def inherit(*_): raise OSError(1, 'no')\nif IS_ZYGOTE: d.inherit = inherit",
     "forks a child that joins no group": "import _corral.python.dress as d\n"
     "if IS_ZYGOTE: d.join_groups, d.inherit = lambda fds: None, lambda *_: time.sleep(600)",
 }

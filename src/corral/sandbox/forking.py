@@ -18,7 +18,7 @@ from corral.model import ExitCause, InstanceId, Revision, RevisionId, SlotId
 from corral.ports import Exit, Keep, Launch, SandboxEvents
 from corral.sandbox import processes, syscalls
 from corral.sandbox.cgroups import Group, Limits, Toll
-from corral.sandbox.exits import judge
+from corral.sandbox.exits import DRESS_FAILED, judge
 from corral.sandbox.interpreters import DEFAULT, Interpreter, find_interpreter
 from corral.sandbox.keeping import Keeping
 from corral.sandbox.kept import KeptZygote
@@ -209,7 +209,7 @@ class ForkingSandbox:
         spec = launch.revision.spec
         running = Running(launch, slot, Limits(spec.memory_mib, spec.cpu, self._pids_max))
         self._running[launch.instance] = running
-        kept = self._keeping.of(launch.revision.id)
+        kept = self._keeping.of(launch.revision.id) or self._keeping.layer_of(launch.revision)
         if kept is None or not self._start_kept(running, kept):
             self._start_plainly(running)
 
@@ -225,7 +225,7 @@ class ForkingSandbox:
             self._fork(running, zygote)
 
     def _start_kept(self, running: Running, kept: KeptZygote) -> bool:
-        """By the function's own zygote, which has loaded its code. False: it does not listen."""
+        """By the function's own zygote, which has loaded its code, or that of its layer. False: it does not listen."""
         launch, slot = running.launch, running.slot
         slot.dismiss()
         fds: dict[str, int] = {}
@@ -234,7 +234,11 @@ class ForkingSandbox:
             # Its network is the zygote's.
             fds |= slot.lend(without="netns")
             fds |= self._tier.open_tmp()
-            fds["log"] = os.dup(launch.log_fd)
+            if kept.is_layer:
+                fds |= self._open_parts(running)
+                os.close(fds.pop("layer_root"))
+            else:
+                fds["log"] = os.dup(launch.log_fd)
             kept.start(launch.instance, slot, fds, launch.stamps)
         except OSError:
             return False
@@ -365,9 +369,22 @@ class ForkingSandbox:
     def _await_hint(self, running: Running, kept: KeptZygote) -> None:
         """It is the zygote's child, or the reaper's: the status is not ours to collect."""
         if running.hint is not None or running.stopped_as is not None or kept.is_gone:
-            self._judge(running, running.hint)
+            self._judge_fork(running, kept, running.hint)
         else:
             asyncio.get_running_loop().call_later(HINT_MAX_S, self._judge_unheard, running)
+
+    def _judge_fork(self, running: Running, kept: KeptZygote, status: int | None) -> None:
+        if status != DRESS_FAILED << 8 or running.stopped_as is not None:
+            self._judge(running, status)
+            return
+        # It has taken no call yet, so another one may take its place.
+        kept.distrust("it could not make the sandbox of an instance")
+        if running.pidfd is not None:
+            asyncio.get_running_loop().remove_reader(running.pidfd)
+            os.close(running.pidfd)
+        running.pid = running.pidfd = running.hint = None
+        running.is_dead = False
+        self.was_not_born(running.instance)
 
     def _judge_unheard(self, running: Running) -> None:
         if self._running.get(running.instance) is running:
@@ -549,10 +566,17 @@ class ForkingSandbox:
         running = self._running.get(instance)
         if running is None:
             return
-        if running.kept is not None and not running.is_dead:
-            running.hint = status
-        else:
+        if running.kept is None:
             self._judge(running, status)
+        elif running.is_dead:
+            self._judge_fork(running, running.kept, status)
+        else:
+            running.hint = status
+
+    def has_exited_unseen(self, instance: InstanceId, status: int) -> None:
+        running = self._running.get(instance)
+        if running is not None and running.kept is not None:
+            self._judge_fork(running, running.kept, status)
 
     # -- zygotes of functions ---------------------------------------------------------------------------------
 
@@ -578,10 +602,10 @@ class ForkingSandbox:
         """May be called from another thread."""
         return self._keeping.used_mib()
 
-    def _open_kept_parts(self, keep: Keep, slot: Slot) -> dict[str, int]:
+    def _open_kept_parts(self, keep: Keep, slot: Slot, is_layer: bool) -> dict[str, int]:
         fds = self._tier.open_tmp()
         try:
-            return fds | self._open_code(keep, self._plan(keep, slot))
+            return fds | self._open_code(keep, self._plan(keep, slot) | {"is_layer": is_layer})
         except OSError:
             close_all(fds)
             raise
@@ -592,11 +616,13 @@ class ForkingSandbox:
             kept.was_not_raised(why)
 
     def was_kept(self, kept: KeptZygote, load_s: float) -> None:
-        self._events.zygote_kept(kept.revision.id, kept.used_mib(), load_s)
+        if not kept.is_layer:
+            self._events.zygote_kept(kept.revision.id, self._keeping.memory_mib(kept), load_s)
 
     def is_gone(self, kept: KeptZygote, why: str, is_unsafe: bool) -> None:
         self._keeping.forget(kept)
-        self._events.zygote_gone(kept.name, kept.revision.id, why, is_unsafe)
+        if not kept.is_layer:
+            self._events.zygote_gone(kept.name, kept.revision.id, why, is_unsafe)
 
     def is_empty(self, kept: KeptZygote) -> None:
         self._leave(self._keeping.forget_wholly(kept))

@@ -6,15 +6,27 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 
-from corral.model import InstanceId, RevisionId, SlotId
+from corral.model import InstanceId, Revision, RevisionId, SlotId
 from corral.ports import Keep, SandboxEvents
 from corral.sandbox.cgroups import Group, Limits
 from corral.sandbox.kept import Household, KeptZygote
 from corral.sandbox.slots import Slot, close_all
 from corral.sandbox.zygotes import Zygote
 
-Parts = Callable[[Keep, Slot], dict[str, int]]
-"""Descriptors of the function and its plan, for a zygote that lives in the slot; the caller's."""
+Parts = Callable[[Keep, Slot, bool], dict[str, int]]
+"""Descriptors of the function and its plan, for a zygote that lives in the slot; the caller's. True: of its layer."""
+
+LayerKey = tuple[str, ...]
+"""What must be the same for a revision to be forked from a process that has imported another one's dependencies."""
+
+
+def layer_key(revision: Revision) -> LayerKey | None:
+    """None: it has no layer. Imports may read the environment; and no function trusts another one's."""
+    if revision.layer is None:
+        return None
+    spec = revision.spec
+    env = (f"{name}={value}" for name, value in sorted(spec.env.items()))
+    return (revision.key, str(revision.uid), revision.layer, spec.runtime, spec.network, *env)
 
 
 class Keeping:
@@ -38,6 +50,9 @@ class Keeping:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_empty = asyncio.Event()
         self._kept: dict[RevisionId, KeptZygote] = {}
+        self._layers: dict[LayerKey, KeptZygote] = {}
+        self._holders: dict[LayerKey, set[RevisionId]] = {}
+        """Revisions that have, or are to have, a zygote."""
         self._all: dict[InstanceId, KeptZygote] = {}
         """By name; those too that are gone and whose instances live on."""
 
@@ -45,6 +60,12 @@ class Keeping:
         """One that has loaded its code and forks."""
         kept = self._kept.get(revision)
         return kept if kept is not None and kept.is_loaded else None
+
+    def layer_of(self, revision: Revision) -> KeptZygote | None:
+        """One that has imported the revision's dependencies, and not its code."""
+        key = layer_key(revision)
+        layer = self._layers.get(key) if key is not None else None
+        return layer if layer is not None and layer.is_loaded else None
 
     def is_known(self, revision: RevisionId) -> bool:
         return revision in self._kept or revision in self._raising
@@ -62,12 +83,17 @@ class Keeping:
         return (kept.reaper_pid for kept in self._all.values() if kept.reaper_pid is not None)
 
     def used_mib(self) -> dict[RevisionId, float]:
-        return {revision: kept.used_mib() for revision, kept in list(self._kept.items()) if kept.is_loaded}
+        """That of a layer's zygote counts for each revision that has one besides."""
+        return {revision: self.memory_mib(kept) for revision, kept in list(self._kept.items()) if kept.is_loaded}
+
+    def memory_mib(self, kept: KeptZygote) -> float:
+        layer = self.layer_of(kept.revision)
+        return kept.used_mib() + (0.0 if layer is None else layer.used_mib())
 
     # -- raising ----------------------------------------------------------------------------------------------
 
     def keep(self, order: Keep, zygote: Zygote) -> None:
-        """Raise one from the zygote of the function's runtime."""
+        """Raise one: from the zygote of the function's layer if it has a layer, from that of its runtime if not."""
         self._raising[order.revision.id] = order.name
         raising = asyncio.create_task(self._raise(order, zygote), name=f"zygote of {order.revision.id}")
         self._tasks.add(raising)
@@ -75,41 +101,86 @@ class Keeping:
 
     async def _raise(self, order: Keep, zygote: Zygote) -> None:
         revision = order.revision
-        loop = asyncio.get_running_loop()
+        layer = await self._layer_for(order, zygote)
         try:
-            slot = await loop.run_in_executor(self._thread, self._make_slot, SlotId(order.name))
+            kept = await self._make(order.name, order, is_layer=False)
         except OSError as exc:
             self._raising.pop(revision.id, None)
+            self._leave_layer(revision)
             self._events.zygote_gone(order.name, revision.id, f"a part of its sandbox was refused: {exc}", False)
             return
-        is_wanted = self._raising.get(revision.id) == order.name
-        kept = KeptZygote(order.name, revision, slot, self._household)
-        self._all[order.name] = kept
-        if not is_wanted:
+        if self._raising.get(revision.id) != order.name:
             kept.was_not_raised("it was given up")
             return
         del self._raising[revision.id]
         self._kept[revision.id] = kept
+        self._order(kept, order, zygote, layer)
+
+    async def _layer_for(self, order: Keep, zygote: Zygote) -> KeptZygote | None:
+        """The zygote that has imported the revision's dependencies, raised if there is none yet; None: there is nothing
+        to import, or it can't be had."""
+        key = layer_key(order.revision)
+        if key is None:
+            return None
+        self._holders.setdefault(key, set()).add(order.revision.id)
+        layer = self._layers.get(key)
+        if layer is None:
+            try:
+                layer = await self._make(InstanceId(f"{order.name}-layer"), order, is_layer=True)
+            except OSError:
+                return None
+            self._layers[key] = layer
+            self._order(layer, order, zygote, None)
+        await layer.settled.wait()
+        return layer if layer.is_loaded else None
+
+    async def _make(self, name: InstanceId, order: Keep, is_layer: bool) -> KeptZygote:
+        """Where one is to live. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        slot = await loop.run_in_executor(self._thread, self._make_slot, SlotId(name))
+        kept = self._all[name] = KeptZygote(name, order.revision, slot, self._household, is_layer)
+        return kept
+
+    def _order(self, kept: KeptZygote, order: Keep, zygote: Zygote, layer: KeptZygote | None) -> None:
+        spec, slot = kept.revision.spec, kept.slot
         fds: dict[str, int] = {}
         try:
-            slot.group.limit(Limits(revision.spec.memory_mib, revision.spec.cpu, self._pids_max))
+            slot.group.limit(Limits(spec.memory_mib, spec.cpu, self._pids_max))
             fds |= slot.take()
             os.close(fds.pop("listen"))
-            if revision.spec.network == "host" and "netns" in fds:
-                os.close(fds.pop("netns"))
-            fds |= self._open_parts(order, slot)
+            fds |= self._open_parts(order, slot, kept.is_layer)
             fds["orders"] = kept.take_end()
+            if layer is None:
+                if spec.network == "host":
+                    os.close(fds.pop("netns"))
+                zygote.raise_kept(kept.name, fds)
+                return
+            # What both have is the layer's: its network and its mounts.
+            for name in ("netns", "layer_root"):
+                os.close(fds.pop(name))
+            layer.raise_kept(fds)
         except OSError as exc:
-            close_all(fds)
             kept.was_not_raised(f"a part of its sandbox was refused: {exc}")
-            return
-        zygote.raise_kept(order.name, fds)
+        close_all(fds)
 
     def drop(self, revision: RevisionId, why: str) -> None:
         self._raising.pop(revision, None)
         kept = self._kept.get(revision)
         if kept is not None:
             kept.end(why)
+
+    def _leave_layer(self, revision: Revision) -> None:
+        """The zygote of a layer ends with the last revision that has one."""
+        key = layer_key(revision)
+        holders = self._holders.get(key) if key is not None else None
+        if key is None or holders is None:
+            return
+        holders.discard(revision.id)
+        if not holders:
+            del self._holders[key]
+            layer = self._layers.get(key)
+            if layer is not None:
+                layer.end("no revision needs it")
 
     def runtime_ended(self, runtime: str, detail: str) -> None:
         """What its zygote has not made by now it never will."""
@@ -121,6 +192,8 @@ class Keeping:
         """Give all up; their instances are gone already. Returns when nothing of them is left."""
         for revision in [*self._raising, *self._kept]:
             self.drop(revision, "everything ends")
+        for layer in list(self._layers.values()):
+            layer.end("everything ends")
         while self._all or self._tasks:
             self._is_empty.clear()
             with contextlib.suppress(TimeoutError):
@@ -130,8 +203,15 @@ class Keeping:
 
     def forget(self, kept: KeptZygote) -> None:
         """It forks no more."""
+        key = layer_key(kept.revision)
+        if kept.is_layer:
+            if key is not None and self._layers.get(key) is kept:
+                del self._layers[key]
+            return
         if self._kept.get(kept.revision.id) is kept:
             del self._kept[kept.revision.id]
+        if not self.is_known(kept.revision.id):
+            self._leave_layer(kept.revision)
 
     def forget_wholly(self, kept: KeptZygote) -> Group:
         """Nothing of it is left. Its group, to be removed."""

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from corral.model import InstanceId, Revision
+from corral.sandbox import processes
 from corral.sandbox.slots import Slot
 from corral.sandbox.words import KINDS, Improper, Said, Word, hear, open_pair, unsafe_sentence
 
@@ -64,10 +65,20 @@ class Household(Protocol):
         """As the zygote says: a hint."""
         ...
 
+    def has_exited_unseen(self, instance: InstanceId, status: int) -> None:
+        """The same of one that was not told to be born."""
+        ...
+
 
 class KeptZygote:
-    def __init__(self, name: InstanceId, revision: Revision, slot: Slot, household: Household) -> None:
-        """`slot` is what it lives in; ours until `is_empty`."""
+    def __init__(
+        self, name: InstanceId, revision: Revision, slot: Slot, household: Household, is_layer: bool = False
+    ) -> None:
+        """`slot` is what it lives in; ours until `is_empty`. `is_layer`: it imports the dependencies alone, for any
+        revision of the function that has the same."""
+        self.is_layer = is_layer
+        self.settled = asyncio.Event()
+        """It has loaded, or is gone."""
         self.name = name
         self.revision = revision
         self.slot = slot
@@ -109,8 +120,13 @@ class KeptZygote:
         serial = next(self._serials)
         packet = msgspec.json.encode({"op": "start", "serial": serial, "fds": list(fds), "stamps": stamps})
         socket.send_fds(self._ours, [packet], list(fds.values()))
-        late = self._loop.call_later(BIRTH_MAX_S, self._give_up, f"it forked no instance within {BIRTH_MAX_S:g} s")
+        late = self._loop.call_later(BIRTH_MAX_S, self.distrust, f"it forked no instance within {BIRTH_MAX_S:g} s")
         self._births[serial] = Birth(instance, slot, late)
+
+    def raise_kept(self, fds: Mapping[str, int]) -> None:
+        """Have it fork a zygote that loads the code of a revision; it has imported the dependencies. The descriptors
+        stay ours. Raises OSError: it does not listen. Else that zygote speaks for itself, or its socket is closed."""
+        socket.send_fds(self._ours, [msgspec.json.encode({"op": "raise", "fds": list(fds)})], list(fds.values()))
 
     def end(self, why: str) -> None:
         """Its instances go on."""
@@ -123,7 +139,7 @@ class KeptZygote:
         if self._reaper is None:
             self._gone()
 
-    def _give_up(self, why: str) -> None:
+    def distrust(self, why: str) -> None:
         """It does not do what ours do: user code is in its way, and would be next time."""
         self._is_unsafe = True
         self.end(why)
@@ -151,7 +167,7 @@ class KeptZygote:
                 return
             except Improper as exc:
                 self._loop.remove_reader(self._ours)
-                self._give_up(exc.message)
+                self.distrust(exc.message)
                 return
 
     def _take(self, said: Said) -> None:
@@ -169,6 +185,11 @@ class KeptZygote:
                 self._was_born(said)
             case Word.EXITED if said.serial in self._children and said.number < 0x10000:
                 self._household.has_exited(self._children.pop(said.serial), said.number)
+            case Word.EXITED if said.serial in self._births and said.number < 0x10000:
+                # It was quick: a call waited for it, and ended it before we heard that it was born.
+                birth = self._births.pop(said.serial)
+                birth.late.cancel()
+                self._household.has_exited_unseen(birth.instance, said.number)
             case Word.REFUSED if said.serial in self._births:
                 self._was_refused(said.serial)
             case _:
@@ -214,6 +235,7 @@ class KeptZygote:
             return
         self._late.cancel()
         self.is_loaded = True
+        self.settled.set()
         self._household.was_kept(self, load_s)
 
     def _was_born(self, said: Said) -> None:
@@ -221,11 +243,13 @@ class KeptZygote:
         try:
             process = Process(said.pid, os.pidfd_open(said.pid))
         except OSError:
-            # It ended at once; the zygote tells, or the time is up.
+            # It ended at once: the zygote tells, or the time is up.
             return
         known = {each.pid for each in (self._reaper, self._zygote) if each is not None}
         if process.pid in known or not self._is_in(process, birth.slot):
             os.close(process.pidfd)
+            if processes.is_ending(process.pid):
+                return
             raise Improper(f"it spoke of process {said.pid}, which is not in the groups of the instance")
         del self._births[said.serial]
         birth.late.cancel()
@@ -263,6 +287,7 @@ class KeptZygote:
 
     def _gone(self) -> None:
         self.is_gone, self.is_loaded = True, False
+        self.settled.set()
         self._late.cancel()
         self._loop.remove_reader(self._ours)
         self._ours.close()

@@ -9,6 +9,9 @@ MARK = "CORRAL_KEEPER"
 """Variable in the environment every zygote is started with; its value names the data folder."""
 
 
+PF_EXITING = 0x4
+
+
 def children(pid: int) -> list[int]:
     """Direct children, adopted ones and zombies included."""
     found: list[int] = []
@@ -41,6 +44,12 @@ def kill_family(leader: int) -> None:
 def kill_group(leader: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
+
+
+def is_ending(pid: int) -> bool:
+    """Whether it is on its way out, or gone: then it may have left its groups already."""
+    flags = _stat(pid, 6)
+    return flags is None or bool(flags & PF_EXITING)
 
 
 def is_marked(pid: int, mark: str) -> bool:

@@ -37,7 +37,7 @@ def live(order: orders.Order, wardrobe: dress.Wardrobe) -> NoReturn:
         dress.finish(is_isolated, plan, fds, wardrobe)
         stamps["dressed"] = time.monotonic()
         status = LOAD_FAILED
-        _run(plan, code, stamps)
+        run(plan, code, stamps)
         status = 0
     except BaseException as exc:
         status = explain(exc, status, fds.get("log", 2))
@@ -55,7 +55,7 @@ def explain(exc: BaseException, status: int, log: int) -> int:
     return status
 
 
-def _run(plan: Dict[str, Any], code: bytes, stamps: Dict[str, float]) -> None:
+def run(plan: Dict[str, Any], code: bytes, stamps: Dict[str, float]) -> None:
     try:
         loaded = load.load(plan, code)
     except load.LoadFailed as failed:

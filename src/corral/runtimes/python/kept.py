@@ -1,4 +1,5 @@
-"""The zygote of one function: it has loaded the function's code, waits, and forks an instance for each order.
+"""The zygote of one function: it has loaded the function's code, or only imported its dependencies, waits, and forks
+an instance for each order; or a zygote that loads the code.
 
 It runs the function's code, so the keeper believes nothing it says; and it is never any instance's only hope."""
 
@@ -8,21 +9,23 @@ import select
 import socket
 import sys
 import time
-from typing import Any, Dict, NoReturn, Tuple
+from typing import Any, Dict, NoReturn, Optional, Tuple
 
 from .. import kernel
-from . import blas, chance, dress, hooks, instance, load, logs, orders, safety, words
+from . import blas, chance, dress, hooks, instance, jsontext, layers, load, logs, orders, raising, safety, words
 
 KEEPER_FD = 3
 CAPABILITIES = frozenset((kernel.CAP_SYS_ADMIN,))
 """In its own user namespace alone: for its children's namespaces and mounts."""
 
 
-def live(plan: Dict[str, Any], code: bytes, wardrobe: dress.Wardrobe) -> NoReturn:
-    """Never returns into the reaper."""
+def live(
+    plan: Dict[str, Any], code: bytes, wardrobe: dress.Wardrobe, threads: Optional[blas.Threads] = None
+) -> NoReturn:
+    """`threads`: of the zygote it was forked from, if that was the function's own. Never returns into the reaper."""
     status = instance.LOAD_FAILED
     try:
-        zygote = Zygote(plan, wardrobe)
+        zygote = Zygote(plan, wardrobe, threads)
         zygote.load(code)
         zygote.run()
         status = 0
@@ -36,7 +39,7 @@ def live(plan: Dict[str, Any], code: bytes, wardrobe: dress.Wardrobe) -> NoRetur
 
 
 class Zygote:
-    def __init__(self, plan: Dict[str, Any], wardrobe: dress.Wardrobe) -> None:
+    def __init__(self, plan: Dict[str, Any], wardrobe: dress.Wardrobe, threads: Optional[blas.Threads]) -> None:
         self._plan = plan
         self._wardrobe = wardrobe
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
@@ -47,16 +50,21 @@ class Zygote:
         kernel.hold_capabilities(CAPABILITIES)
         # As for an instance: without it it could not read its own /proc/self.
         kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
-        if wardrobe.wide_filter is not None:
+        if wardrobe.wide_filter is not None and threads is None:
             wardrobe.wide_filter.install()
         os.chdir("/tmp")
         os.environ.update(plan.get("env") or {})
-        self._blas = blas.Threads(os.environ)
+        self._blas = threads or blas.Threads(os.environ)
+        self._loaded: Optional[load.Loaded] = None
+        """None: it has imported dependencies, and is no function's instance."""
 
     def load(self, code: bytes) -> None:
         """Raises LoadFailed. What can't be forked is the keeper's to end."""
         begun = time.monotonic()
-        self._loaded = load.load(self._plan, code)
+        if self._plan.get("is_layer"):
+            layers.import_all(self._plan["package"], self._plan["layer"])
+        else:
+            self._loaded = load.load(self._plan, code)
         took_s = time.monotonic() - begun
         logs.configure_logging()
         gc.collect()
@@ -84,8 +92,13 @@ class Zygote:
                 self._begin(order)
 
     def _begin(self, order: orders.Order) -> None:
-        serial = order.message["serial"]
         fds = list(order.fds.values())
+        if order.message["op"] == "raise":
+            self._raise(order)
+            for fd in fds:
+                os.close(fd)
+            return
+        serial = order.message["serial"]
         try:
             pid = self._fork(order)
             pidfd = os.pidfd_open(pid)
@@ -97,6 +110,16 @@ class Zygote:
                 os.close(fd)
         self._serial_by_pidfd[pidfd] = (serial, pid)
         self._poll.register(pidfd, select.EPOLLIN)
+
+    def _raise(self, order: orders.Order) -> None:
+        """Whether it came to be the keeper sees at its socket."""
+        try:
+            pid = os.fork()
+        except OSError:
+            return
+        if pid == 0:
+            raising.raise_from_layer(order, self._wardrobe, self._blas)
+        os.waitpid(pid, 0)
 
     def _fork(self, order: orders.Order) -> int:
         kernel.unshare(kernel.CLONE_NEWPID)
@@ -118,19 +141,26 @@ class Zygote:
 
     def _live(self, order: orders.Order) -> NoReturn:
         """In the child: an instance."""
-        status, fds = instance.DRESS_FAILED, order.fds
+        status, fds, plan = instance.DRESS_FAILED, order.fds, self._plan
         try:
             hooks.give_back()
+            if self._loaded is None:
+                plan, code = jsontext.read(orders.take(fds, "plan")), orders.take(fds, "code")
             dress.join_groups(fds)
             words.say(KEEPER_FD, words.BORN, order.message["serial"])
             stamps = dict(order.message["stamps"], forked=time.monotonic())
             dress.inherit(fds, self._wardrobe)
             chance.reseed()
-            self._blas.give_back(self._plan.get("cores") or 1)
-            stamps["dressed"] = stamps["loaded"] = time.monotonic()
+            self._blas.give_back(plan.get("cores") or 1)
+            stamps["dressed"] = time.monotonic()
             status = instance.LOAD_FAILED
-            gc.enable()
-            instance.serve_loaded(self._loaded, self._plan, stamps)
+            if self._loaded is None:
+                layers.forget_shadowed(plan["package"], plan["layer"])
+                instance.run(plan, code, stamps)
+            else:
+                stamps["loaded"] = stamps["dressed"]
+                gc.enable()
+                instance.serve_loaded(self._loaded, plan, stamps)
         except BaseException as exc:
             status = instance.explain(exc, status, fds.get("log", 2))
         finally:

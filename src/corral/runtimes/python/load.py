@@ -152,7 +152,7 @@ def _execute(package: str, layer: Optional[str], entry: Entry) -> types.ModuleTy
     name = _module_name(file)
     parent = name.rpartition(".")[0]
     sys.path[:0] = [package, path.rpartition("/")[0]] if parent else [package]
-    if layer is not None:
+    if layer is not None and layer not in sys.path:
         # Last, where site-packages stands elsewhere: a dependency must not replace a module of the standard library.
         sys.path.append(layer)
     sys.argv = [path]

@@ -11,7 +11,7 @@ import socket
 from typing import Any, Dict, NoReturn
 
 from .. import kernel
-from . import dress, jsontext, kept, orders, reaper
+from . import blas, dress, jsontext, kept, orders, reaper
 
 DRESS_FAILED = 90
 
@@ -36,22 +36,48 @@ def raise_zygote(order: orders.Order, wardrobe: dress.Wardrobe, host_pids: int) 
         os._exit(status)
 
 
-def _dress(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: dress.Wardrobe) -> None:
-    dress.join_groups(fds)
-    if "netns" in fds:
-        kernel.setns(fds.pop("netns"), kernel.CLONE_NEWNET)
-    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
-    socket.sethostname(plan["hostname"])
+def raise_from_layer(order: orders.Order, wardrobe: dress.Wardrobe, threads: blas.Threads) -> NoReturn:
+    """In a child of a zygote that has imported the function's dependencies, and whose user namespace it stays in.
+    Mounts made here aren't locked: that /function is not made writable is for the filter to see to."""
+    status, fds = DRESS_FAILED, order.fds
+    try:
+        plan = jsontext.read(orders.take(fds, "plan"))
+        code = orders.take(fds, "code")
+        dress.join_groups(fds)
+        kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS)
+        _take_parts(plan, fds)
+        kernel.close_from(kept.KEEPER_FD + 1)
+        if os.fork() == 0:
+            reaper.live(plan, code, wardrobe, threads)
+        status = 0
+    except BaseException as exc:
+        text = "corral: the sandbox of a zygote could not be made: %s\n" % (exc or type(exc).__name__)
+        os.write(fds.get("log", 2), text.encode("utf-8", "replace"))
+    finally:
+        os._exit(status)
+
+
+def _take_parts(plan: Dict[str, Any], fds: Dict[str, int]) -> None:
     kernel.move_mount(fds.pop("tmp"), "/tmp")
+    os.chdir("/tmp")
     dress.mount_code(fds)
     os.setsid()
-    os.dup2(wardrobe.null_fd, 0)
     os.dup2(fds["log"], 1)
     os.dup2(fds["log"], 2)
     fds["log"] = 2
     os.dup2(fds["orders"], kept.KEEPER_FD, inheritable=False)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     dress.limit(plan)
+
+
+def _dress(plan: Dict[str, Any], fds: Dict[str, int], wardrobe: dress.Wardrobe) -> None:
+    dress.join_groups(fds)
+    if "netns" in fds:
+        kernel.setns(fds.pop("netns"), kernel.CLONE_NEWNET)
+    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
+    socket.sethostname(plan["hostname"])
+    os.dup2(wardrobe.null_fd, 0)
+    _take_parts(plan, fds)
     os.setgroups([])
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
 

@@ -2,13 +2,15 @@
 So the zygote may be killed at any time and no instance notices."""
 
 import os
-from typing import Any, Dict, NoReturn
+from typing import Any, Dict, NoReturn, Optional
 
 from .. import kernel
-from . import dress, kept, words
+from . import blas, dress, kept, words
 
 
-def live(plan: Dict[str, Any], code: bytes, wardrobe: dress.Wardrobe) -> NoReturn:
+def live(
+    plan: Dict[str, Any], code: bytes, wardrobe: dress.Wardrobe, threads: "Optional[blas.Threads]" = None
+) -> NoReturn:
     """Until its last child is gone."""
     status = 1
     try:
@@ -17,7 +19,7 @@ def live(plan: Dict[str, Any], code: bytes, wardrobe: dress.Wardrobe) -> NoRetur
         words.say(kept.KEEPER_FD, words.REAPER)
         dress.mount_own({}, wardrobe)
         if os.fork() == 0:
-            kept.live(plan, code, wardrobe)
+            kept.live(plan, code, wardrobe, threads)
         kernel.drop_bounding_set()
         kernel.drop_capabilities()
         if wardrobe.filter is not None:

@@ -22,7 +22,8 @@ _NAMESPACES = 0x7E02_0000
 """CLONE_NEW* of mount, cgroup, uts, ipc, user, pid and network."""
 _NEW_TIME = 0x80
 _RAISING = ("mount", "move_mount", "setns")
-"""Calls a function's own zygote needs besides, to dress its children."""
+"""Calls a function's own zygote needs besides, to dress its children. It may not change a mount that is there: it could
+make its package writable."""
 _RAISING_NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID
 _FAMILIES = (1, 2, 10, 16)
 """unix, inet, inet6, netlink. Others are not held by a network namespace (vsock) or only open the kernel (alg)."""
@@ -98,8 +99,11 @@ def program(architecture: Architecture, is_wide: bool = False) -> bytes:
         (_EQUAL, architecture.socketpair, "socket", ""),
         (_EQUAL, architecture.personality, "personality", ""),
     ]
+    if is_wide:
+        steps += [(_EQUAL, architecture.denied["mount"], "mount", "")]
     steps += [(_EQUAL, number, "deny", "") for number in denied]
     steps += [(_RETURN, ALLOW, "", "")]
+    steps += ["mount", (_LOAD, _ARGUMENT + 3 * 8, "", ""), (_ANY_BIT, kernel.MS_REMOUNT, "deny", "allow")]
     steps += ["clone", (_LOAD, _ARGUMENT, "", ""), (_ANY_BIT, _NAMESPACES, "deny", "allow")]
     steps += ["unshare", (_LOAD, _ARGUMENT, "", ""), (_ANY_BIT, unshared, "deny", "allow")]
     steps += ["socket", (_LOAD, _ARGUMENT, "", "")]
