@@ -265,6 +265,28 @@ def test_an_installation_nobody_waits_for_ends_and_leaves_nothing(tier: str) -> 
     on(tier, play)
 
 
+def test_who_asks_when_the_first_has_just_given_up_is_not_told_of_his_end() -> None:
+    async def play(made: Stage) -> None:
+        code = "import time\nprint('begun', flush=True)\ntime.sleep(600)"
+        first = made.ask("one", builds_itself(code), "./evil")
+        await made.until(lambda: made.builder.running)
+        made.builds.drop(first.id)
+        assert (await made.answer(made.ask("two", wheel(), DEP))).error == ""
+        assert (made.layer() / "dep.py").exists()
+
+    on_t1(play)
+
+
+def test_a_mistake_of_ours_ends_one_installation_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(made: Stage) -> None:
+        with monkeypatch.context() as broken:
+            broken.setattr(made.builder, "place", lambda recipe: 1 / 0)
+            assert (await made.built(wheel(), DEP)).error == "the keeper made a mistake; its log has more"
+        assert (await made.answer(made.ask("two", wheel(), DEP))).error == ""
+
+    on_t1(play)
+
+
 def test_dropped_layers_and_what_no_engine_knows_are_removed(tier: str) -> None:
     async def play(made: Stage) -> None:
         for name, layer in (("one", LAYER), ("two", OTHER), ("three", "c" * 64)):

@@ -83,6 +83,7 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
             ("handler", spec.get("handler") or "found by its name"),
             ("env", ", ".join(f"{name}={value}" for name, value in spec["env"].items()) or "none"),
             ("network", spec["network"]),
+            ("layer", (function.get("layer") or "")[:12]),
             ("limits", f"{spec['memory_mib']} MiB, {spec['cpu']:g} cpu, timeout {spec['timeout_s']:g} s"),
             ("calls at once", f"{function.get('concurrency') or spec.get('concurrency') or 'known once loaded'}"),
             ("instances", f"{_count(function)} (min {scaling['min']}, max {scaling['max']})"),

@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 import secrets
-from collections import defaultdict
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -36,7 +36,8 @@ Key = tuple[str, str]
 class Asked:
     """One layer that is being installed, and who waits for it."""
 
-    def __init__(self, first: Build) -> None:
+    def __init__(self, key: Key, first: Build) -> None:
+        self.key = key
         self.first = first
         self.waiting: dict[RevisionId, FunctionKey] = {}
         self.name = ""
@@ -56,8 +57,8 @@ class Builds:
         reader_gid = boot.settings.keeper.uid_base + 1 if os.geteuid() == 0 else None
         self.logs = BuildLogs(Path(boot.data), reader_gid, secrets_of(boot))
         self._asked: dict[Key, Asked] = {}
-        self._new: asyncio.Queue[Key] = asyncio.Queue()
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._new: asyncio.Queue[Asked] = asyncio.Queue()
+        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         self._places = asyncio.Semaphore(AT_ONCE)
         self._has_litter = asyncio.Event()
         self._names = (f"build-{secrets.token_hex(3)}-{number}" for number in itertools.count(1))
@@ -69,10 +70,11 @@ class Builds:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._clear(), name="old layers")
                 while True:
-                    key = await self._new.get()
-                    group.create_task(self._build(key), name=f"install {key[1][:12]}")
+                    asked = await self._new.get()
+                    group.create_task(self._build(asked), name=f"install {asked.key[1][:12]}")
         finally:
             for asked in self._asked.values():
+                asked.waiting.clear()
                 self._builder.stop(asked.name)
 
     # -- what the engine says ---------------------------------------------------------------------------------
@@ -85,15 +87,17 @@ class Builds:
             if self._layers.has(*key):
                 self._answer(Built(revision.id))
                 return
-            self._asked[key] = Asked(build)
-            self._new.put_nowait(key)
+            self._asked[key] = Asked(key, build)
+            self._new.put_nowait(self._asked[key])
         self._asked[key].waiting[revision.id] = revision.key
 
     def drop(self, revision: RevisionId) -> None:
         """It does not wait any more."""
-        for asked in self._asked.values():
+        for asked in list(self._asked.values()):
             asked.waiting.pop(revision, None)
             if not asked.waiting:
+                # Whoever asks from now on gets an installation of their own.
+                del self._asked[asked.key]
                 self._builder.stop(asked.name)
 
     def remove(self, namespace: str, layer: str) -> None:
@@ -116,23 +120,29 @@ class Builds:
 
     # -- one installation -------------------------------------------------------------------------------------
 
-    async def _build(self, key: Key) -> None:
-        asked = self._asked[key]
+    async def _build(self, asked: Asked) -> None:
+        namespace, layer = asked.key
         transcript = Transcript()
         error = ""
         try:
-            async with self._turns[key[0]], self._places:
+            async with self._turns.setdefault(namespace, asyncio.Lock()), self._places:
                 if asked.waiting:
                     asked.name = next(self._names)
                     await asyncio.to_thread(self._install_layer, asked, transcript)
         except (BuildFailed, SandboxFailed) as fault:
             error = self.logs.without_secrets(_sentence(fault, transcript))
-        finally:
-            del self._asked[key]
+        except Exception:
+            log.exception("installation failed", extra={"layer": layer, "namespace": namespace})
+            error = "the keeper made a mistake; its log has more"
         if not asked.waiting:
-            self.remove(*key)
+            self.remove(namespace, layer)
             return
-        log.info("dependencies installed", extra={"layer": key[1], "namespace": key[0], "error": error})
+        del self._asked[asked.key]
+        log.info("dependencies installed", extra={"layer": layer, "namespace": namespace, "error": error})
+        await self._tell(asked, transcript, error)
+
+    async def _tell(self, asked: Asked, transcript: Transcript, error: str) -> None:
+        """The log first: who hears of the end may ask for it at once."""
         output = self.logs.without_secrets(transcript.last(OUTPUT_LINES)) if error else ""
         for function in asked.waiting.values():
             with contextlib.suppress(OSError):
@@ -153,7 +163,7 @@ class Builds:
         )
         place = self._builder.place(recipe)
         try:
-            error = self._builder.build(recipe, place, transcript.add)
+            error = self._builder.build(recipe, place, transcript.add, lambda: bool(asked.waiting))
             if error:
                 raise BuildFailed(error)
             try:

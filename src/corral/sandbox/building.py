@@ -51,9 +51,10 @@ class Builder:
         except OSError as exc:
             raise SandboxFailed(f"no place to install dependencies: {exc}") from exc
 
-    def build(self, recipe: Recipe, place: Place, heard: Callable[[bytes], None]) -> str:
+    def build(self, recipe: Recipe, place: Place, heard: Callable[[bytes], None], is_wanted: Callable[[], bool]) -> str:
         """A sentence saying what went wrong; empty: all is in the place's `out`. `heard` gets what the installer
-        writes, as it comes. Raises SandboxFailed when it could not be begun."""
+        writes, as it comes. `is_wanted` turns false before `stop` is called. Raises SandboxFailed when it could not be
+        begun."""
         limits = Limits(self._settings.memory_mib, self._settings.cpu, PIDS_MAX)
         try:
             group = self._groups.make(recipe.name, limits)
@@ -61,6 +62,8 @@ class Builder:
             raise SandboxFailed(f"no group for an installation: {exc}") from exc
         try:
             installer = self._running[recipe.name] = self._start(recipe, place, group)
+            if not is_wanted():
+                installer.kill()  # `stop` came before there was anything to stop
             installer.listen(time.monotonic() + self._settings.timeout_s, heard)
             return self._judge(installer, group.toll())
         except OSError as exc:
