@@ -113,3 +113,20 @@ def test_engine_that_comes_back_in_the_middle_of_a_swap_changes_nothing_it_does_
         assert (await s.get()).body == b"1"
 
     play(tmp_path, scene)
+
+
+def test_call_that_was_not_begun_in_a_revision_that_is_left_goes_to_the_new_one(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        old = s.deploy(number=1, concurrency=2)
+        first = await s.instance(old)
+        asked = asyncio.ensure_future(s.get())
+        await first.call()
+        new, _ = await beside(s, old, 2)
+        s.engine.say(RoutePut(ECHO, [(new.id, 100)]), RevisionDrop(old.id), link.Retire(first.id))
+        await s.until(lambda: s.gateway.activator.lanes[old.id].closing)
+        first.die()
+        answer = await asked
+        assert (answer.status, answer.body) == (200, b"2")
+        await s.until(lambda: old.id not in s.gateway.activator.lanes)
+
+    play(tmp_path, scene)

@@ -28,7 +28,12 @@ from corral.link import (
     Retire,
     Served,
 )
-from corral.model import CallId, InstanceId, RevisionId
+from corral.model import CallId, FunctionKey, InstanceId, RevisionId
+
+
+def _nowhere(key: FunctionKey) -> Lane:
+    raise NotFound(f"function {key} does not exist")
+
 
 CAUSE_WAIT_S = 0.2
 """How long a lost instance's calls wait for the keeper to say why it ended."""
@@ -43,6 +48,8 @@ class Activator:
         self.lanes: dict[RevisionId, Lane] = {}
         self.instances: dict[InstanceId, Instance] = {}
         self.watched = Watched(tell)
+        self.find: Callable[[FunctionKey], Lane] = _nowhere
+        """Where calls of a function go; the routes say it. Raises NotFound."""
         self._tell = tell
         self._stats = stats
         self._calls = 0

@@ -192,9 +192,23 @@ class Lane:
                 continue
             if successor is not None:
                 self._unhold(call, now)
-                call.lane = successor
-                call.deadline = call.arrived + successor.timeout_s
-                successor.offer(call)
+                successor.take_over(call)
+
+    def take_over(self, call: Call) -> None:
+        """One that another lane does not carry out any more."""
+        call.lane = self
+        call.deadline = call.arrived + self.timeout_s
+        self.offer(call)
+
+    def offer_again(self, call: Call) -> None:
+        """One that was begun nowhere. Where no calls come any more it goes where those of its name go now."""
+        if not self.closing:
+            self.offer(call, front=True)
+            return
+        try:
+            self.activator.find(call.key).take_over(call)
+        except CorralError as fault:
+            call.refuse(fault)
 
     def _unhold(self, call: Call, now: float) -> None:
         del self.calls[call.id]
@@ -252,7 +266,7 @@ class Lane:
             if call is None or call.answer is None:
                 continue
             if instance.heard_out and call.take_back():
-                self.offer(call, front=True)
+                self.offer_again(call)
             else:
                 instance.bereave(call)
                 self.activator.await_cause(instance)
@@ -268,7 +282,7 @@ class Lane:
                 self._carry_out((action,))
             elif (call := self.calls.pop(action.call, None)) is not None:
                 if serves and call.answer is not None and call.take_back():
-                    self.offer(call, front=True)
+                    self.offer_again(call)
                 else:
                     call.refuse(fault)
         self.block(fault, until)

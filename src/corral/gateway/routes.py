@@ -19,6 +19,7 @@ class Routes:
 
     def __init__(self, activator: Activator, stats: Stats, admin_token_sha256: str, everything_private: bool) -> None:
         self._activator = activator
+        activator.find = self.find
         self._stats = stats
         self._lanes: dict[FunctionKey, Lane] = {}
         """Where all calls of that name go to one revision; names with a tag as well."""
