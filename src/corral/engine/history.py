@@ -11,6 +11,8 @@ from corral.roster import Decided
 
 KEPT = 10
 """Exits and decisions remembered for each function."""
+DETAILED_MAX = 1000
+"""Functions of which more than sums is remembered, those to which something happened last: 3 KB each."""
 
 
 class ExitSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,10 +72,16 @@ class FunctionHistory:
         self.zygote: str | None = None
         """Whether its revision has a zygote of its own, and why; None: none was asked for."""
 
+    def drop_details(self) -> None:
+        """The sums stay, and what is wrong with it now."""
+        self.cold_start, self.exits, self.decisions = None, (), ()
+
 
 class History:
     def __init__(self) -> None:
         self._by_function: dict[FunctionKey, FunctionHistory] = {}
+        self._detailed: dict[FunctionKey, None] = {}
+        """Those with details, the one longest without news first."""
         self.decisions = 0
         self.starts = 0
         self.exits: Counter[ExitCause] = Counter()
@@ -94,13 +102,24 @@ class History:
 
     def forget(self, key: FunctionKey) -> None:
         self._by_function.pop(key, None)
+        self._detailed.pop(key, None)
+
+    def _news(self, key: FunctionKey) -> FunctionHistory:
+        """To add a detail."""
+        self._detailed.pop(key, None)
+        self._detailed[key] = None
+        if len(self._detailed) > DETAILED_MAX:
+            longest = next(iter(self._detailed))
+            del self._detailed[longest]
+            self._by_function[longest].drop_details()
+        return self.of(key)
 
     def decided(self, key: FunctionKey, decision: Decided, wall: float) -> None:
         self.decisions += 1
         seen = DecisionSeen(
             desired=decision.desired, have=decision.have, why=decision.why, inputs=decision.inputs, at=wall
         )
-        function = self.of(key)
+        function = self._news(key)
         function.decisions = (*function.decisions, seen)[-KEPT:]
 
     def ready(self, key: FunctionKey, instance: InstanceId, stamps: Mapping[str, float], wall: float) -> None:
@@ -108,7 +127,7 @@ class History:
         known = [(name, stamps[name]) for name in STAMPS if name in stamps]
         parts = {name: moment - before for (_, before), (name, moment) in pairwise(known)}
         if parts:
-            self.of(key).cold_start = ColdStart(instance=instance, at=wall, parts_s=parts)
+            self._news(key).cold_start = ColdStart(instance=instance, at=wall, parts_s=parts)
 
     def failed(self, key: FunctionKey, sentence: str) -> None:
         self.of(key).problem = sentence
@@ -121,7 +140,7 @@ class History:
         self.exits[seen.cause] += 1
         if key is None:
             return
-        function = self.of(key)
+        function = self._news(key)
         function.exits = (*function.exits, seen)[-KEPT:]
         function.totals.ended_cpu_s += cpu_s
 
