@@ -7,9 +7,10 @@ import select
 import signal
 import socket
 import subprocess
+import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ RELOAD_MAX_MS = 2000.0
 class Dev:
     """`corral dev … --json`, its events one by one."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         self.process = subprocess.Popen(
@@ -41,6 +42,7 @@ class Dev:
                 "TMPDIR": str(self.temporary),
                 "CORRAL_KEEPER_UID_BASE": str(1_000_000 + os.getpid() * 30_000 + 29_000),
                 "CORRAL_KEEPER_UID_COUNT": "1000",
+                **(environment or {}),
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -81,9 +83,9 @@ class Dev:
 
 
 @contextlib.contextmanager
-def developing(folder: Path, *arguments: str) -> Iterator[Dev]:
+def developing(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Dev]:
     """Ended by Ctrl-C, after which nothing may be left."""
-    dev = Dev(folder, *arguments)
+    dev = Dev(folder, *arguments, environment=environment)
     try:
         yield dev
     finally:
@@ -170,6 +172,26 @@ def test_what_the_interpreter_and_editors_leave_reloads_nothing(tmp_path: Path) 
         file.touch()
         file.write_text(HELLO.replace("hello", "good day"))
         assert dev.event("loaded")["revision"] == 2
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """As others see a folder in /tmp; pytest's own are closed to the users that functions run as."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_files_have_their_own_names_also_without_namespaces(open_folder: Path) -> None:
+    file = open_folder / "hello.py"
+    file.write_text("def handler(event):\n    return 1 / 0\n")
+    with developing(open_folder, "hello.py", environment={"CORRAL_KEEPER_ISOLATION": "process"}) as dev:
+        with pytest.raises(urllib.error.HTTPError, match="500"):
+            call(dev.event("loaded")["url"])
+        dev.event("logged")
+        assert dev.event("logged")["line"] == '  File "hello.py", line 2, in handler'
+        file.write_text("name\n")
+        assert dev.event("refused")["trace"] == ["hello.py:1", "    name"]
 
 
 def test_private_server_ends_with_a_killed_developer(tmp_path: Path) -> None:

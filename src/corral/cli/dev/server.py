@@ -37,7 +37,10 @@ class PrivateServer:
         """`port` None: PORT, or any other when that is in use."""
         self._port = port if port is not None else _free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="corral-dev-"))
+        # Without namespaces the server's unprivileged processes pass through it; what is inside is closed itself.
+        self._folder.chmod(0o711)
         self._log = self._folder / "server.log"
+        self._log.touch(mode=0o600)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
