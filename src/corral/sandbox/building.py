@@ -35,7 +35,7 @@ class Builder:
         self._run = boot.run
         self._groups: Groups = open_groups(f"corral-{boot.name}") if is_isolated else NoGroups()
         self._running: dict[str, Installer] = {}
-        places.sweep(boot.run)
+        places.sweep(self._data)
 
     @property
     def running(self) -> Sequence[str]:
@@ -47,7 +47,7 @@ class Builder:
         try:
             if self._is_isolated:
                 return MountedPlace(self._data, recipe, self._settings)
-            return FolderPlace(self._run, self._data, recipe, self._settings)
+            return FolderPlace(self._data, recipe, self._settings)
         except OSError as exc:
             raise SandboxFailed(f"no place to install dependencies: {exc}") from exc
 

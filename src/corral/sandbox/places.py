@@ -18,7 +18,7 @@ from corral.sandbox.interpreters import Interpreter
 from corral.sandbox.root import Bind
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_PREFIX = "corral-build-"
+_PREFIX = ".installing-"
 MIB = 1024 * 1024
 
 
@@ -118,9 +118,9 @@ class MountedPlace:
 class FolderPlace:
     """Where we may not mount. Each process is limited for itself, and the whole size is looked at when all is done."""
 
-    def __init__(self, around: str, data: str, recipe: Recipe, limits: Layers) -> None:
+    def __init__(self, data: str, recipe: Recipe, limits: Layers) -> None:
         """Raises OSError."""
-        self.path = tempfile.mkdtemp(prefix=_PREFIX, dir=around)
+        self.path = tempfile.mkdtemp(prefix=_PREFIX, dir=_around(data))
         self.package = f"{data}/{recipe.package}"
         self.uv = uv.find_uv_bin()
         self.settings = f"{self.path}/uv.toml"
@@ -146,10 +146,15 @@ class FolderPlace:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def sweep(around: str) -> None:
+def _around(data: str) -> str:
+    """Functions' users may pass there, and no engine can put anything in its place."""
+    return f"{data}/builds"
+
+
+def sweep(data: str) -> None:
     """Folders of a keeper that was killed."""
     with contextlib.suppress(OSError):
-        for path in Path(around).glob(f"{_PREFIX}*"):
+        for path in Path(_around(data)).glob(f"{_PREFIX}*"):
             shutil.rmtree(path, ignore_errors=True)
 
 
