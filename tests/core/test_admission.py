@@ -114,7 +114,7 @@ def test_a_start_beyond_the_budget_waits_until_another_ends() -> None:
 
 
 def test_what_was_measured_counts_and_not_the_limit() -> None:
-    engine = Engine(200)
+    engine = Engine(230)
     engine.deploy(F, memory_mib=200)
     engine.run_one(F, used_mib=49.5)
     assert engine.used_mib == 50
@@ -271,14 +271,33 @@ def test_one_that_turns_out_busy_costs_a_second_and_then_another_goes() -> None:
 
 def test_the_largest_user_lets_one_go_after_its_calls_for_who_has_less() -> None:
     engine = Engine(400)
-    engine.deploy(F)
-    for _ in range(4):
-        engine.run_one(F)
+    for revision in (G, F, F, H):
+        engine.deploy(revision)
+        engine.run_one(revision)
     engine.deploy(OTHER)
     told, retired = sorted(engine.want(OTHER), key=lambda action: type(action).__name__)
     assert isinstance(told, Queued)
     assert isinstance(retired, Retire)
+    assert retired.instance in [each.instance for each in engine.roster.instances(F)]
     assert started(engine.end(retired.instance))
+
+
+def test_one_function_leaves_a_tenth_to_the_first_starts_of_others() -> None:
+    engine = Engine(1000)
+    engine.deploy(F)
+    for _ in range(9):
+        engine.run_one(F)
+    assert engine.want(F, executing=9) == [
+        Queued(F, "it has 9 instances, and what they leave of 1000 MiB is for others")
+    ]
+    engine.deploy(G)
+    assert len(started(engine.want(G))) == 1
+
+
+def test_what_is_promised_may_take_the_last() -> None:
+    engine = Engine(1000)
+    engine.deploy(F, min=10)
+    assert len(engine.roster.instances(F)) == 10
 
 
 def test_who_would_have_less_than_the_taker_need_not_give() -> None:
@@ -335,6 +354,17 @@ def test_a_slow_start_raises_a_zygote() -> None:
     assert engine.roster.admission.budget.zygotes_mib == 50
     engine.roster.zygote_kept(F, 61.5, 0.2, engine.now)
     assert engine.roster.admission.budget.zygotes_mib == 62
+
+
+def test_what_a_zygote_holds_is_not_counted_again_for_those_forked_from_it() -> None:
+    engine = Engine(1000, zygotes=True)
+    slow(engine, F, used_mib=80)
+    engine.roster.zygote_kept(F, 80, 0.2, engine.now)
+    [forked] = started(engine.want(F, executing=1))
+    engine.loads(forked, 0.001, used_mib=5)
+    assert engine.used_mib == 10
+    engine.roster.zygote_gone(F, False, engine.now)
+    assert engine.used_mib == 160, "the next ones will load it all themselves"
 
 
 def test_a_quick_start_raises_none() -> None:
@@ -401,7 +431,7 @@ def test_a_slow_start_worth_less_than_all_that_are_kept_raises_none() -> None:
 
 
 def test_zygotes_go_after_idle_instances_and_before_a_start_waits() -> None:
-    engine = Engine(350, zygotes=True, share=0.5)
+    engine = Engine(373, zygotes=True, share=0.5)
     slow(engine, F, used_mib=50)
     engine.roster.zygote_kept(F, 100, 0.2, engine.now)
     engine.deploy(G)

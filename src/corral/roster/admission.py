@@ -13,6 +13,10 @@ from corral.roster.actions import BudgetView, DropZygote, MemoryView
 from corral.roster.deployment import Deployment, State
 from corral.roster.zygotes import Zygotes, ZygoteTerms
 
+MUCH = 9
+"""So one revision alone gets nine tenths of the budget, two get nine nineteenths each. As switches share their buffers
+(Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998)."""
+
 
 class Share:
     """What one revision was charged when it was last looked at."""
@@ -77,6 +81,7 @@ class Admission:
 
     def note(self, known: Deployment) -> None:
         """Something changed about the revision: its instances, what one uses, or what is promised to it."""
+        known.has_zygote = self.zygotes.is_kept(known.id)
         place = self._place(known.id)
         if not known.instances and known.id not in place.waiting:
             self.forget(known)
@@ -173,13 +178,24 @@ class Admission:
         """Below 0 when instances turned out to use more than they were admitted for."""
         return self.limit_mib - self.used_mib - self.zygotes.memory_mib
 
+    def needs_mib(self, known: Deployment) -> int:
+        """What has to be free for its next start. A revision may not have more than MUCH times what it leaves: its own
+        calls may go on for long, and others' first starts should not wait for their end. Its first instance, and those
+        promised to it, may take the last."""
+        one = known.instance_mib
+        if known.have == 0 or known.have < known.floor:
+            return one
+        return one + ceil(one * (known.have + 1) / MUCH)
+
     def fits(self, known: Deployment) -> bool:
-        return known.instance_mib <= self.free_mib
+        return self.needs_mib(known) <= self.free_mib
 
     def shortage(self, known: Deployment) -> str:
         """Why its start waits, for the owner and for callers."""
         if known.instance_mib > self.limit_mib:
             return f"it needs {known.instance_mib} MiB, and all functions of this machine may use {self.limit_mib:.0f}"
+        if known.have:
+            return f"it has {known.have} instances, and what they leave of {self.limit_mib:.0f} MiB is for others"
         return (
             f"all {self.limit_mib:.0f} MiB that functions of this machine may use are in use, and it needs "
             f"{known.instance_mib}: it is started as soon as others make room"

@@ -29,7 +29,7 @@ class State(StrEnum):
 
 
 class Instance:
-    __slots__ = ("gateway", "id", "revision", "since", "state")
+    __slots__ = ("gateway", "id", "revision", "since", "state", "used")
 
     def __init__(self, id: InstanceId, revision: "Deployment", state: State, now: float) -> None:
         self.id = id
@@ -38,6 +38,8 @@ class Instance:
         """Who holds it; None: nobody, it waits for a gateway."""
         self.state = state
         self.since = now
+        self.used = revision.used_forked if revision.has_zygote else revision.used
+        """Where its measurements belong."""
 
 
 class Deployment:
@@ -66,6 +68,10 @@ class Deployment:
         self.ask_at: float | None = None
         """When the scaler wants to be asked again."""
         self.used = WorkingSet()
+        """By instances that loaded the code themselves."""
+        self.used_forked = WorkingSet()
+        """By those forked from the revision's zygote, which holds what they share."""
+        self.has_zygote = False
         self.start_s = START_S
         """How long the last cold start took."""
         self.busy = 0
@@ -97,6 +103,8 @@ class Deployment:
     @property
     def instance_mib(self) -> int:
         """What one instance is charged: what its like were seen to use, or the limit while none was seen."""
+        if self.has_zygote and self.used_forked.mib is not None:
+            return self.used_forked.mib
         return self.scaling.memory_mib if self.used.mib is None else self.used.mib
 
     @property

@@ -166,7 +166,10 @@ class Roster:
         known.put(found, State.READY)
         known.start_s = now - found.since
         # Not longer than we have waited: by what it says of itself it would earn a place.
-        self._zygotes.started(known.id, min(load_s, known.start_s), known.instance_mib)
+        load_s = min(load_s, known.start_s)
+        if load_s >= self._zygotes.terms.saves_s:
+            found.used = known.used  # with a zygote or without, it loaded the code itself
+        self._zygotes.started(known.id, load_s, known.instance_mib)
         found.since = now
         known.scaling = msgspec.structs.replace(known.scaling, concurrency=concurrency)
         actions = self._unblock(known, now) + self._ask(known, now, joined=True)
@@ -241,9 +244,9 @@ class Roster:
         for instance, memory_mib in instances.items():
             found = self._instances.get(instance)
             if found is not None:
-                before = found.revision.used.mib
-                found.revision.used.add(memory_mib)
-                if found.revision.used.mib != before:
+                before = found.used.mib
+                found.used.add(memory_mib)
+                if found.used.mib != before:
                     changed[found.revision.id] = found.revision
         for revision, memory_mib in zygotes.items():
             self._zygotes.measured(revision, memory_mib)
@@ -275,6 +278,7 @@ class Roster:
     def zygote_kept(self, revision: RevisionId, memory_mib: float, load_s: float, now: float) -> Sequence[Action]:
         """The revision has a zygote, of which its code says that it took `load_s` to load."""
         self._zygotes.kept(revision, memory_mib, load_s)
+        self._renote(revision)
         actions: list[Action] = []
         if revision not in self._revisions:
             actions += self._zygotes.removed(revision)
@@ -284,6 +288,7 @@ class Roster:
     def zygote_gone(self, revision: RevisionId, is_unsafe: bool, now: float) -> Sequence[Action]:
         """It has none, or none any more. `is_unsafe`: it can't have one."""
         self._zygotes.gone(revision, is_unsafe, now)
+        self._renote(revision)
         if revision not in self._revisions:
             self._zygotes.forget(revision)
         return self._serve(now)
@@ -561,7 +566,7 @@ class Roster:
             elif self.admission.fits(known):
                 actions += self._start(known, now)
             elif known.have < known.floor or now < known.wanted_until:
-                return actions + self._make_room(known.instance_mib, now, known)
+                return actions + self._make_room(self.admission.needs_mib(known), now, known)
             else:
                 # Nothing is given up for what a rule foresees.
                 known.expect(known.have, "the machine's memory is full and no call waits for it")
@@ -619,6 +624,12 @@ class Roster:
         known.is_queued = False
         return [Queued(known.id, "")]
 
+    def _renote(self, revision: RevisionId) -> None:
+        """With a zygote an instance uses less, without one more."""
+        known = self._revisions.find(revision)
+        if known is not None:
+            self.admission.note(known)
+
     def _learn(self, known: Deployment) -> list[Action]:
         """What is not much different is not worth a write."""
         mib, before = known.used.mib, self._learned.get(known.id)
@@ -632,7 +643,7 @@ class Roster:
         if known.used.mib is None or known.is_removed:
             return []
         actions: list[Action] = []
-        actions += self._zygotes.consider(known.id, known.instance_mib, self.admission.limit_mib, now)
+        actions += self._zygotes.consider(known.id, known.used.mib, self.admission.limit_mib, now)
         return actions + self._serve(now)
 
     # -- inside: instances ----------------------------------------------------------------------------------
@@ -641,6 +652,7 @@ class Roster:
         return next(iter(self._gateways), None)
 
     def _add(self, instance: InstanceId, known: Deployment, state: State, now: float) -> Instance:
+        known.has_zygote = self._zygotes.is_kept(known.id)
         added = Instance(instance, known, state, now)
         known.instances[instance] = self._instances[instance] = added
         known.count[state] += 1

@@ -250,6 +250,10 @@ class Zygotes:
         self._set(self._known.pop(revision), "none", 0)
         self.reserve.forget(revision)
 
+    def is_kept(self, revision: RevisionId) -> bool:
+        known = self._known.get(revision)
+        return known is not None and known.state == "kept"
+
     # -- for people -----------------------------------------------------------------------------------------
 
     def view(self, revision: RevisionId) -> ZygoteView | None:
