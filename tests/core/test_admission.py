@@ -24,6 +24,7 @@ from corral.roster import (
 
 GATE = GatewayId("gate")
 F, G, H = RevisionId("default/f@1"), RevisionId("default/g@1"), RevisionId("default/h@1")
+NEXT = RevisionId("default/f@2")
 OTHER = RevisionId("other/f@1")
 
 
@@ -382,6 +383,28 @@ def test_what_an_instance_says_of_its_loading_is_not_believed_beyond_what_was_se
     engine.now += 0.002
     engine.roster.ready(instance, 1, engine.now, 1000.0)
     assert deeds(engine.roster.measured({instance: 10}, {}, engine.now)) == []
+
+
+def test_a_revision_that_finds_its_dependencies_imported_inherits_the_need_of_a_zygote() -> None:
+    engine = Engine(1000, zygotes=True)
+    slow(engine, F)
+    engine.roster.zygote_kept(F, 50, 0.2, engine.now)
+    assert slow(engine, NEXT, load_s=0.002) == []
+    assert deeds(engine.roster.succeeded(F, NEXT, engine.now)) == [KeepZygote(NEXT)]
+    assert DropZygote(F) in deeds(engine.roster.removed(F, engine.now))
+    # What it starts with meanwhile says nothing.
+    [instance] = started(engine.want(NEXT, executing=1))
+    engine.loads(instance, 0.002, 50)
+    engine.roster.zygote_kept(NEXT, 60, 0.001, engine.now)
+    seen = engine.roster.admission.zygotes.view(NEXT)
+    assert seen is not None and seen.saves_s == 0.2
+
+
+def test_a_revision_whose_predecessor_had_no_zygote_inherits_none() -> None:
+    engine = Engine(1000, zygotes=True)
+    slow(engine, F, load_s=0.002)
+    slow(engine, NEXT, load_s=0.002)
+    assert deeds(engine.roster.succeeded(F, NEXT, engine.now)) == []
 
 
 def test_unsafe_code_is_never_asked_for_again() -> None:

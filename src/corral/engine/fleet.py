@@ -118,7 +118,15 @@ class Fleet:
         for before in self._revisions.route(function.key, function.traffic):
             known = self._revisions.get(before)
             if known is not None and not known.verifications:
+                self._hand_over(known.revision, function, now)
                 self._leave(before, now)
+
+    def _hand_over(self, before: Revision, function: StoredFunction, now: float) -> None:
+        """To the newest that has calls, if it has the same dependencies."""
+        serving = {share.number for share in function.traffic if share.percent}
+        after = max((each for each in function.revisions if each.number in serving), key=lambda each: each.number)
+        if after.layer is not None and after.layer == before.layer:
+            self._orders.carry_out(self._roster.succeeded(before.id, after.id, now), now)
 
     def remove(self, key: FunctionKey) -> None:
         """The function was deleted."""

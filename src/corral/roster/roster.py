@@ -113,6 +113,14 @@ class Roster:
         # They were kept by `initial`; now the scaler gives them their time to be used.
         return self._ask(known, now, joined=known.have > 0)
 
+    def succeeded(self, before: RevisionId, after: RevisionId, now: float) -> Sequence[Action]:
+        """`before` is about to be removed; its calls go to `after`, which has the same dependencies."""
+        known = self._revisions.get(after)
+        if known is None or known.is_removed:
+            return ()
+        self._zygotes.succeeded(before, after)
+        return self._consider(known, now)
+
     def removed(self, revision: RevisionId, now: float) -> Sequence[Action]:
         """No new calls come to it: its instances are retired, and stopped when idle."""
         known = self._revisions.get(revision)

@@ -81,11 +81,21 @@ class Zygotes:
             known = self._known[revision] = Zygote()
         if known.state == "kept":
             known.failures.reset()
-        else:
+        elif known.state not in LIVE:
             # The latest: a first load compiles the code and reads it from disk.
             known.load_s = load_s
         mib = known.memory_mib or expected_mib
         self.reserve.used(Spare(revision, mib, known.load_s))
+
+    def succeeded(self, before: RevisionId, after: RevisionId) -> None:
+        """Calls go to `after` now, which has the same dependencies. Its own starts do not show what they cost: they found
+        them imported by the zygote of `before`, and will no longer when that is gone."""
+        known = self._known.get(before)
+        if known is None or known.state not in LIVE:
+            return
+        successor = self._known.setdefault(after, Zygote())
+        successor.load_s = max(successor.load_s, known.load_s)
+        self.reserve.used(Spare(after, known.memory_mib, successor.load_s), 0)
 
     def consider(self, revision: RevisionId, expected_mib: int, limit_mib: float, now: float) -> list[DropZygote]:
         """Whether the revision should have one: then it is due, and what is worth less makes room."""
