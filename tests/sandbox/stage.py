@@ -47,6 +47,8 @@ class Stage:
         self.zygotes: dict[str, int] = {}
         self.fallen: list[str] = []
         self.keeping: list[RevisionId] = []
+        self.load_s = 0.0
+        """What the latest zygote of a revision took to load."""
         self.gone: dict[RevisionId, tuple[str, bool]] = {}
         """Revisions that have no zygote of their own any more -> why, and whether its code is unsafe."""
         self.addresses: dict[InstanceId, str] = {}
@@ -78,6 +80,7 @@ class Stage:
 
     def zygote_kept(self, revision: RevisionId, memory_mib: float, load_s: float) -> None:
         self.keeping.append(revision)
+        self.load_s = load_s
         self._changed.set()
 
     def zygote_gone(self, name: InstanceId, revision: RevisionId, why: str, is_unsafe: bool) -> None:

@@ -13,7 +13,7 @@ from .test_kept import groups, kill_zygotes, on_t1
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="T1 needs root")
 
-DEPENDENCY = "import os\nLOADED_BY = os.getpid()\nNAME = 'dep'\n"
+DEPENDENCY = "import os, time\ntime.sleep(0.05)\nLOADED_BY = os.getpid()\nNAME = 'dep'\n"
 CODE = """
 import os
 try:
@@ -61,6 +61,8 @@ def test_a_revision_is_loaded_by_a_zygote_that_its_layers_zygote_forked() -> Non
     async def play(made: Stage) -> None:
         revision = deployed(made)
         await keep(made, revision)
+        # Its layer's part counts: a plain start has to import it too.
+        assert made.load_s > 0.05
         found = await answer(made, revision)
         # What only a call imports nobody can know before.
         assert found == {"dep": 2, "own": 2, "late": 1, "version": 1}

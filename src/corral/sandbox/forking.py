@@ -615,8 +615,9 @@ class ForkingSandbox:
         if kept is not None:
             kept.was_not_raised(why)
 
-    def was_kept(self, kept: KeptZygote, load_s: float) -> None:
+    def was_kept(self, kept: KeptZygote) -> None:
         if not kept.is_layer:
+            load_s = kept.load_s + self._keeping.imports_s(kept.revision)
             self._events.zygote_kept(kept.revision.id, self._keeping.memory_mib(kept), load_s)
 
     def is_gone(self, kept: KeptZygote, why: str, is_unsafe: bool) -> None:

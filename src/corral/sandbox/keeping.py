@@ -86,6 +86,11 @@ class Keeping:
         """That of a layer's zygote counts for each revision that has one besides."""
         return {revision: self.memory_mib(kept) for revision, kept in list(self._kept.items()) if kept.is_loaded}
 
+    def imports_s(self, revision: Revision) -> float:
+        """What importing its dependencies took the zygote of its layer, if there is one."""
+        layer = self.layer_of(revision)
+        return 0.0 if layer is None else layer.load_s
+
     def memory_mib(self, kept: KeptZygote) -> float:
         layer = self.layer_of(kept.revision)
         return kept.used_mib() + (0.0 if layer is None else layer.used_mib())

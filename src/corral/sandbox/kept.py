@@ -47,7 +47,7 @@ class Birth(NamedTuple):
 class Household(Protocol):
     """Who is told what becomes of a zygote and its children."""
 
-    def was_kept(self, kept: "KeptZygote", load_s: float) -> None: ...
+    def was_kept(self, kept: "KeptZygote") -> None: ...
     def is_gone(self, kept: "KeptZygote", why: str, is_unsafe: bool) -> None:
         """It forks no more. Every birth it owed was told as `was_not_born` before."""
         ...
@@ -83,6 +83,8 @@ class KeptZygote:
         self.revision = revision
         self.slot = slot
         self.is_loaded = False
+        self.load_s = 0.0
+        """What loading took."""
         self.is_gone = False
         self._household = household
         self._loop = asyncio.get_running_loop()
@@ -234,9 +236,9 @@ class KeptZygote:
             self.slot.group.kill()
             return
         self._late.cancel()
-        self.is_loaded = True
+        self.is_loaded, self.load_s = True, load_s
         self.settled.set()
-        self._household.was_kept(self, load_s)
+        self._household.was_kept(self)
 
     def _was_born(self, said: Said) -> None:
         birth = self._births[said.serial]
