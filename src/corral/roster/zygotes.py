@@ -88,8 +88,8 @@ class Zygotes:
         self.reserve.used(Spare(revision, mib, known.load_s))
 
     def succeeded(self, before: RevisionId, after: RevisionId) -> None:
-        """Calls go to `after` now, which has the same dependencies. Its own starts do not show what they cost: they found
-        them imported by the zygote of `before`, and will no longer when that is gone."""
+        """Calls go to `after` now, which has the same dependencies. Its own starts do not show what these cost: they
+        found them imported by the zygote of `before`, and will no longer when that is gone."""
         known = self._known.get(before)
         if known is None or known.state not in LIVE:
             return
