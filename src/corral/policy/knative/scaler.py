@@ -7,46 +7,15 @@ it came in. Ticks whose answer cannot differ from the last are skipped: an idle 
 from math import floor
 
 from corral.policy.knative.activation import Activation, Rules
-from corral.policy.knative.autoscaler import TICK_S, Autoscaler, Spec
+from corral.policy.knative.autoscaler import Autoscaler, Spec
 from corral.policy.knative.metrics import Metrics
 from corral.policy.knative.settings import KnativeSettings, resolve_target
+from corral.policy.knative.ticks import Ticks
 from corral.policy.scaler import Decision, Situation, Terms
 
 UNKNOWN = -1
 ANY = -1.0
 """Target burst capacity: any number of calls must find room."""
-
-
-class Ticks:
-    """Moments two seconds apart, whether or not anybody is asked at each."""
-
-    def __init__(self, begun: float) -> None:
-        self._begun, self._number = begun, 1
-
-    @property
-    def next_at(self) -> float:
-        return self._begun + self._number * TICK_S
-
-    @property
-    def last_at(self) -> float:
-        return self._begun + (self._number - 1) * TICK_S
-
-    def skip(self, now: float) -> None:
-        """To the first one that is not past."""
-        self._number = max(self._number, floor((now - self._begun) / TICK_S))
-        while self.next_at < now:
-            self._number += 1
-
-    def at_or_after(self, moment: float) -> float:
-        later = Ticks(self._begun)
-        later.skip(moment)
-        return later.next_at
-
-    def take(self, now: float) -> None:
-        """Those up to now are done."""
-        self.skip(now)
-        if self.next_at <= now:
-            self._number += 1
 
 
 class Run:
@@ -71,12 +40,12 @@ class Run:
 
 class Knative:
     def __init__(self, terms: Terms) -> None:
-        self._terms, self._settings = terms, _settings(terms)
+        self._terms, self._settings = terms, _settings_of(terms)
         self._metrics = Metrics(self._settings)
         self._run: Run | None = None
 
     def retune(self, terms: Terms) -> None:
-        self._terms, self._settings = terms, _settings(terms)
+        self._terms, self._settings = terms, _settings_of(terms)
         self._metrics.resize(self._settings)
         if self._run is not None:
             self._run.evaluated_for = None
@@ -98,8 +67,8 @@ class Knative:
     # -- what is learnt -------------------------------------------------------------------------------------
 
     def _learn(self, run: Run, seen: Situation, second: int) -> bool:
-        """Whether calls came to a revision of which nothing is wanted: it is not to wait for a tick. Knative waits for
-        one when it knows nothing yet, as after its restart; a call that waits is no reason to."""
+        """Whether calls came to a revision of which nothing is wanted: it is not to wait for a tick. There, it
+        waits for one where nothing is known yet, as after a restart."""
         metrics, is_idle = self._metrics, run.wanted <= 0
         has_begun = metrics.sample(seen.is_watched and seen.ready > 0, second)
         if seen.second is not None:
@@ -220,7 +189,7 @@ class Knative:
         }
 
 
-def _settings(terms: Terms) -> KnativeSettings:
+def _settings_of(terms: Terms) -> KnativeSettings:
     assert isinstance(terms.settings, KnativeSettings)
     return terms.settings
 
