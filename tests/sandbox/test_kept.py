@@ -113,11 +113,13 @@ def main(args):
 
 def test_siblings_of_a_zygote_draw_different_numbers() -> None:
     code = """
-import os, random, secrets, ssl, tempfile, uuid
+import os, random, secrets, ssl, sys, tempfile, types, uuid
+numpy_random = sys.modules["numpy.random"] = types.ModuleType("numpy.random")
+numpy_random.seed = lambda: setattr(numpy_random, "state", os.urandom(8).hex())
 DRAWN = [random.random(), ssl.RAND_bytes(8), uuid.uuid4(), next(tempfile._get_candidate_names())]
 def main(args):
     return [random.random(), os.urandom(8).hex(), ssl.RAND_bytes(8).hex(), str(uuid.uuid4()), str(uuid.uuid1()),
-            secrets.token_hex(8), next(tempfile._get_candidate_names())]
+            secrets.token_hex(8), next(tempfile._get_candidate_names()), numpy_random.state]
 """
 
     async def play(made: Stage) -> None:
