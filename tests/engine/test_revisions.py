@@ -281,9 +281,9 @@ def test_a_package_stays_while_an_instance_of_its_collected_revision_runs(
         await deploy(w, old)
         w.gateway.answers.pop(link.Retire)  # a call runs in it
         await deploy(w, new)
-        assert [each["number"] for each in await listed(w)] == [2]
         third = await uploaded(w, 3)
         await deploy(w, third, spec={"initial": 0})
+        assert [each["number"] for each in await listed(w)] == [3, 2]
         assert old in {path.name for path in packages.iterdir()}
         w.gateway.send(link.Released(starts_of(w, 1)[0]))
         await w.until(lambda: old not in {path.name for path in packages.iterdir()})

@@ -113,8 +113,14 @@ def test_mistakes_are_sentences(
 
 def test_ten_newest_are_kept_and_those_with_a_share_or_a_tag() -> None:
     now = (Share(number=1, tag="old"), Share(number=2, percent=40), Share(number=14, percent=60))
-    assert traffic.collected(range(1, 15), now) == {3, 4}
-    assert traffic.collected(range(1, REVISIONS_KEPT + 1), shares(r10=100)) == set()
+    assert traffic.collected(range(1, 15), now, ()) == {3, 4}
+    assert traffic.collected(range(1, REVISIONS_KEPT + 1), shares(r10=100), ()) == set()
+
+
+def test_what_a_deployment_after_a_rollback_replaced_can_be_gone_back_to() -> None:
+    """Revision 1 was gone back to each time; the eleventh deployment replaces it again."""
+    assert traffic.collected(range(1, 12), shares(r11=100), (1, 11)) == set()
+    assert traffic.collected(range(1, 12), shares(r11=100), (1, 9, 11)) == {1}
 
 
 def test_foremost_is_the_largest_share_and_of_equal_ones_the_newest() -> None:

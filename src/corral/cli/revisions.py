@@ -26,7 +26,8 @@ def where_calls_go(traffic: Sequence[dict[str, Any]]) -> str:
 @url_option
 @json_option
 def revisions(name: str, namespace: str, url: str | None, as_json: bool) -> None:
-    """List the revisions of the function NAME that are kept: the ten newest, and those with a share or a tag."""
+    """List the revisions of the function NAME that are kept: the ten newest, those with a share or a tag, and the one
+    a rollback leads to."""
     found = Client(url).manage("GET", functions_path(namespace, name) + "/revisions")["revisions"]
     if as_json:
         print_json(found)

@@ -142,10 +142,11 @@ class Rollout:
 
     def _planned(self, change: Change) -> StoredFunction:
         planned = change.plan(self.functions.get(change.key))
-        gone = traffic.collected([revision.number for revision in planned.revisions], planned.traffic)
+        proven = traffic.proven(planned.proven, planned.traffic)
+        gone = traffic.collected([revision.number for revision in planned.revisions], planned.traffic, proven)
         kept = tuple(self._fleet.known(each) for each in planned.revisions if each.number not in gone)
-        proven = tuple(each for each in traffic.proven(planned.proven, planned.traffic) if each not in gone)
-        return msgspec.structs.replace(planned, revisions=kept, proven=proven, updated_at=self._clock.wall())
+        known = tuple(each for each in proven if each not in gone)
+        return msgspec.structs.replace(planned, revisions=kept, proven=known, updated_at=self._clock.wall())
 
     def _put(self, change: Change, function: StoredFunction) -> None:
         before = self.functions.get(change.key)

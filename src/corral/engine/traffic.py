@@ -133,7 +133,8 @@ def needed(before: Mapping[int, int], after: Mapping[int, int], instances: Mappi
     }
 
 
-def collected(numbers: Collection[int], traffic: Traffic) -> set[int]:
-    """Those of a function's revisions that are kept no longer."""
+def collected(numbers: Collection[int], traffic: Traffic, proven: Sequence[int]) -> set[int]:
+    """Those of a function's revisions that are kept no longer: not among the newest, without calls, and not the one it
+    would be rolled back to, which may be old when the last change was a deployment after a rollback."""
     newest = sorted(numbers)[-REVISIONS_KEPT:]
-    return set(numbers) - set(newest) - live(traffic)
+    return set(numbers) - set(newest) - live(traffic) - {previous(traffic, proven)}
