@@ -286,6 +286,9 @@ class World:
             self.take(self.roster.gateway_down(gateway, self.now))
 
     def gateway_dies(self, _: int) -> None:
+        views = (view for revision in REVISIONS for view in self.roster.instances(revision))
+        # Retired to make room: with its gateway its calls ended, and nobody else will give it up.
+        self.may_stop |= {view.instance for view in views if view.state == "releasing"}
         self._gateway_leaves()
         self.gateways += 1
         for group in (self.held, self.busy_ones, self.retired):
