@@ -61,6 +61,10 @@ class Group(Protocol):
 
     def toll(self) -> Toll: ...
 
+    def part(self) -> None:
+        """Beyond the memory limit one process of it is killed, and not all."""
+        ...
+
     def holds(self, pid: int) -> bool:
         """Whether the process is in it, in every hierarchy. Raises OSError when there is no such process."""
         ...
@@ -150,6 +154,8 @@ class GroupV1:
             memory_peak_mib=int(_read(f"{memory}/memory.max_usage_in_bytes")) / MIB,
         )
 
+    def part(self) -> None: ...
+
     def holds(self, pid: int) -> bool:
         own = set(self._folders.values())
         return _count_paths(pid, next(iter(own))) >= len(own)
@@ -218,6 +224,9 @@ class GroupV2:
         except FileNotFoundError:
             return 0.0
 
+    def part(self) -> None:
+        _write(f"{self._folder}/memory.oom.group", "0")
+
     def holds(self, pid: int) -> bool:
         return _count_paths(pid, self._folder) == 1
 
@@ -249,6 +258,8 @@ class NoGroup:
 
     def toll(self) -> Toll:
         return Toll()
+
+    def part(self) -> None: ...
 
     def holds(self, pid: int) -> bool:
         return False

@@ -150,6 +150,8 @@ class Keeping:
         spec, slot = kept.revision.spec, kept.slot
         fds: dict[str, int] = {}
         try:
+            # The zygote, the largest in there, and not its reaper, on which instances depend.
+            slot.group.part()
             slot.group.limit(Limits(spec.memory_mib, spec.cpu, self._pids_max))
             fds |= slot.take()
             os.close(fds.pop("listen"))
