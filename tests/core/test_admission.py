@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from corral.model import GatewayId, InstanceId, Observation, RevisionId
+from corral.policy.budget import YOUNG
 from corral.roster import (
     Action,
     Assign,
@@ -53,7 +54,10 @@ class Engine:
         actions = self.roster.ready(instance, 1, self.now, load_s)
         if used_mib is None:
             return deeds(actions)
-        return deeds([*actions, *self.roster.measured({instance: used_mib}, {}, self.now)])
+        done = [*actions]
+        for _ in range(YOUNG):
+            done += self.roster.measured({instance: used_mib}, {}, self.now)
+        return deeds(done)
 
     def run_one(self, revision: RevisionId, load_s: float = 0.01, used_mib: float | None = None) -> InstanceId:
         """One that started for a call, is ready and busy with it."""
@@ -154,6 +158,19 @@ def test_a_first_measurement_lets_others_start_at_once() -> None:
     [instance] = started(engine.want(F))
     assert not started(engine.want(G))
     assert len(started(engine.loads(instance, used_mib=20))) == 1
+
+
+def test_what_loading_takes_is_not_taken_for_what_calls_take() -> None:
+    engine = Engine(1000)
+    engine.deploy(F, memory_mib=200)
+    first = engine.run_one(F)
+    engine.roster.measured({first: 10}, {}, engine.now)
+    assert engine.used_mib == 10, "as one that was deployed and waits"
+    second = engine.run_one(F)
+    assert engine.used_mib == 400
+    for _ in range(2):
+        engine.roster.measured({first: 150, second: 150}, {}, engine.now)
+    assert engine.used_mib == 300
 
 
 def test_what_an_earlier_engine_learned_counts_from_the_first_start() -> None:

@@ -7,6 +7,8 @@ from math import ceil
 SAMPLES = 100
 """Remembered for each revision, the latest: a minute and a half of one instance, the last seconds of many."""
 PERCENTILE = 0.95
+YOUNG = 5
+"""With fewer samples only what loading takes is known, not what calls take."""
 
 
 class WorkingSet:
@@ -17,6 +19,15 @@ class WorkingSet:
         self._sorted: list[float] = []
         self.mib: int | None = None
         """None: never measured. At least 1."""
+
+    @property
+    def is_young(self) -> bool:
+        return len(self._latest) < YOUNG
+
+    def remember(self, memory_mib: int) -> None:
+        """What was learned before, by more samples than these."""
+        for _ in range(YOUNG):
+            self.add(memory_mib)
 
     def add(self, sample_mib: float) -> None:
         if len(self._latest) == SAMPLES:

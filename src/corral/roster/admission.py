@@ -182,10 +182,12 @@ class Admission:
         """What has to be free for its next start. A revision may not have more than MUCH times what it leaves: its own
         calls may go on for long, and others' first starts should not wait for their end. Its first instance, and those
         promised to it, may take the last."""
-        one = known.instance_mib
+        there = len(known.instances)
+        one = known.price_mib(there + 1)
+        more = one * (there + 1) - known.instance_mib * there
         if known.have == 0 or known.have < known.floor:
-            return one
-        return one + ceil(one * (known.have + 1) / MUCH)
+            return more
+        return more + ceil(one * (known.have + 1) / MUCH)
 
     def fits(self, known: Deployment) -> bool:
         return self.needs_mib(known) <= self.free_mib

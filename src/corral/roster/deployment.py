@@ -102,10 +102,17 @@ class Deployment:
 
     @property
     def instance_mib(self) -> int:
-        """What one instance is charged: what its like were seen to use, or the limit while none was seen."""
-        if self.has_zygote and self.used_forked.mib is not None:
-            return self.used_forked.mib
-        return self.scaling.memory_mib if self.used.mib is None else self.used.mib
+        """What each instance is charged."""
+        return self.price_mib(len(self.instances))
+
+    def price_mib(self, instances: int) -> int:
+        """What each of so many is charged: what their like were seen to use, or the limit while none was seen. One that
+        has just loaded shows what loading takes, which is enough to deploy by; for several it is known too little."""
+        kinds = (self.used_forked, self.used) if self.has_zygote else (self.used,)
+        for used in kinds:
+            if used.mib is not None and not (used.is_young and instances > 1):
+                return used.mib
+        return max(self.scaling.memory_mib, self.used.mib or 0)
 
     @property
     def wanted(self) -> int:

@@ -252,9 +252,9 @@ class Roster:
         for instance, memory_mib in instances.items():
             found = self._instances.get(instance)
             if found is not None:
-                before = found.used.mib
+                before = found.revision.instance_mib
                 found.used.add(memory_mib)
-                if found.used.mib != before:
+                if found.revision.instance_mib != before:
                     changed[found.revision.id] = found.revision
         for revision, memory_mib in zygotes.items():
             self._zygotes.measured(revision, memory_mib)
@@ -277,7 +277,7 @@ class Roster:
         known = self._revisions.find(revision)
         if known is None:
             return ()
-        known.used.add(memory_mib)
+        known.used.remember(memory_mib)
         self.admission.note(known)
         return self._serve(now)
 
@@ -425,7 +425,7 @@ class Roster:
     def _books(self, revision: RevisionId, scaling: Scaling) -> Deployment:
         made = Deployment(revision, scaling, self._scaler(scaling))
         if revision in self._learned:
-            made.used.add(self._learned[revision])
+            made.used.remember(self._learned[revision])
         return made
 
     def _scaler(self, scaling: Scaling) -> Scaler:

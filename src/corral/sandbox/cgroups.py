@@ -164,6 +164,9 @@ class GroupV1:
         return [int(line) for line in _read(f"{self._folders['pids']}/tasks").split()]
 
     def kill(self) -> None:
+        # A killed thread has to run once more to end, and waits for its turn where the quota is used up.
+        with contextlib.suppress(FileNotFoundError):
+            _write(f"{self._folders['cpu']}/cpu.cfs_quota_us", "-1")
         for folder in dict.fromkeys(self._folders.values()):
             _kill_members(folder)
 
@@ -234,6 +237,9 @@ class GroupV2:
         return [int(line) for line in _read(f"{self._folder}/cgroup.threads").split()]
 
     def kill(self) -> None:
+        # See GroupV1.
+        with contextlib.suppress(FileNotFoundError):
+            _write(f"{self._folder}/cpu.max", "max")
         try:
             _write(f"{self._folder}/cgroup.kill", "1")
         except FileNotFoundError:  # before Linux 5.14
