@@ -1,6 +1,7 @@
 """Zygotes of layers: a function's next version, with the same dependencies, finds them imported."""
 
 import os
+import shutil
 from typing import Any
 
 import msgspec
@@ -75,6 +76,19 @@ def test_the_next_version_finds_its_dependencies_imported_before_it_has_a_zygote
         revision = deployed(made)
         await keep(made, revision)
         changed = next_version(made, revision, CODE.replace("VERSION = 1", "VERSION = 2"))
+        assert await answer(made, changed) == {"dep": 2, "own": 1, "late": 1, "version": 2}
+        await keep(made, changed)
+        assert await answer(made, changed) == {"dep": 2, "own": 2, "late": 1, "version": 2}
+
+    on_t1(play)
+
+
+def test_a_version_starts_although_the_one_its_layers_zygote_was_raised_for_was_removed() -> None:
+    async def play(made: Stage) -> None:
+        revision = deployed(made)
+        await keep(made, revision)
+        changed = next_version(made, revision, CODE.replace("VERSION = 1", "VERSION = 2"))
+        shutil.rmtree(made.data / "packages/default" / revision.package)
         assert await answer(made, changed) == {"dep": 2, "own": 1, "late": 1, "version": 2}
         await keep(made, changed)
         assert await answer(made, changed) == {"dep": 2, "own": 2, "late": 1, "version": 2}

@@ -26,6 +26,9 @@ from corral.sandbox.parking import Parked
 from corral.sandbox.slots import Slot, close_all
 from corral.sandbox.zygotes import Zygote
 
+LAYERS_PACKAGE = "/package"
+"""Where the zygote of a layer sees the package it was raised for, which it outlives: not where its children mount
+theirs, for a folder that is removed takes along what is mounted over it, and nothing can be mounted there any more."""
 FILES_MAX = 1024
 """Descriptors an instance may open."""
 QUICK_S = 1.0
@@ -603,9 +606,12 @@ class ForkingSandbox:
         return self._keeping.used_mib()
 
     def _open_kept_parts(self, keep: Keep, slot: Slot, is_layer: bool) -> dict[str, int]:
+        plan = self._plan(keep, slot)
+        if is_layer:
+            plan |= {"is_layer": True, "package": LAYERS_PACKAGE}
         fds = self._tier.open_tmp()
         try:
-            return fds | self._open_code(keep, self._plan(keep, slot) | {"is_layer": is_layer})
+            return fds | self._open_code(keep, plan)
         except OSError:
             close_all(fds)
             raise

@@ -69,8 +69,8 @@ def finish(is_isolated: bool, plan: Dict[str, Any], fds: Dict[str, int], wardrob
     os.environ.update(plan.get("env") or {})
 
 
-def mount_code(fds: Dict[str, int]) -> None:
-    for name, target in (("code_root", "/function"), ("layer_root", "/layer")):
+def mount_code(fds: Dict[str, int], package: str = "/function") -> None:
+    for name, target in (("code_root", package), ("layer_root", "/layer")):
         if name in fds:
             kernel.move_mount(fds.pop(name), target)
 

@@ -60,7 +60,7 @@ def raise_from_layer(order: orders.Order, wardrobe: dress.Wardrobe, threads: bla
 def _take_parts(plan: Dict[str, Any], fds: Dict[str, int]) -> None:
     kernel.move_mount(fds.pop("tmp"), "/tmp")
     os.chdir("/tmp")
-    dress.mount_code(fds)
+    dress.mount_code(fds, plan["package"])
     os.setsid()
     os.dup2(fds["log"], 1)
     os.dup2(fds["log"], 2)
