@@ -8,7 +8,7 @@ root        an empty folder; a small tmpfs is mounted on it, filled and pivoted 
 binds       [[source, target, "ro" | "rw"], …] in order, with the mounts below them; always nosuid and nodev
 files       {path: text}; symlinks {path: target}; devices ["null", …] of /dev
 mounts      {path: FD}: detached mounts, attached to empty folders made for them
-tmpfs       {path: options}, writable; `/tmp`, `/function`, `/layer` and `/package` exist as empty folders anyway
+tmpfs       {path: options}, writable; `/tmp`, `/function`, `/layer` and `/base` exist as empty folders anyway
 proc        "bind": the present /proc; "new": one for the present pid namespace; null: an empty folder
 hostname    its own uts namespace with this name
 groups      [FD, …]: files of groups, joined first of all by writing "0" to each
@@ -107,7 +107,7 @@ def make_root(plan: Dict[str, Any]) -> None:
     kernel.unshare(kernel.CLONE_NEWNS)
     kernel.mount(None, "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("corral", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755,size=4m")
-    for folder in ("/tmp", "/function", "/layer", "/package", "/proc", "/dev"):
+    for folder in ("/tmp", "/function", "/layer", "/base", "/proc", "/dev"):
         os.mkdir(root + folder)
     _fill(root, plan)
     kernel.mount(None, root, None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | _HARMLESS)

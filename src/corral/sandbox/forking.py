@@ -26,7 +26,7 @@ from corral.sandbox.parking import Parked
 from corral.sandbox.slots import Slot, close_all
 from corral.sandbox.zygotes import Zygote
 
-LAYERS_PACKAGE = "/package"
+LAYERS_PACKAGE = "/base"
 """Where the zygote of a layer sees the package it was raised for, which it outlives: not where its children mount
 theirs, for a folder that is removed takes along what is mounted over it, and nothing can be mounted there any more."""
 FILES_MAX = 1024
