@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from corral.cli.dev import server
+
 from .server import CORRAL, Server
 
 HELLO = """
@@ -34,7 +36,7 @@ class Dev:
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         self.process = subprocess.Popen(
-            [*CORRAL, "dev", *arguments, "--json"],
+            [*CORRAL, "dev", *arguments, "--port", "0", "--json"],
             cwd=folder,
             env={
                 **{name: value for name, value in os.environ.items() if not name.startswith(("CORRAL_", "SUDO_"))},
@@ -90,8 +92,7 @@ def developing(folder: Path, *arguments: str, environment: Mapping[str, str] | N
         yield dev
     finally:
         if dev.process.poll() is None:
-            status = dev.end()
-    assert status == (0, "")
+            assert dev.end() == (0, "")
     assert list(dev.temporary.iterdir()) == []
     assert list((folder / "state").rglob("*.token")) == []
 
@@ -204,6 +205,33 @@ def test_private_server_ends_with_a_killed_developer(tmp_path: Path) -> None:
     with contextlib.suppress(urllib.error.URLError, ConnectionError):
         while True:
             call(url)
+
+
+def test_impatient_developer_leaves_nothing_either(tmp_path: Path) -> None:
+    (tmp_path / "hello.py").write_text(HELLO)
+    with developing(tmp_path, "hello.py") as dev:
+        dev.event("loaded")
+        dev.process.send_signal(signal.SIGINT)
+        [folder] = dev.temporary.iterdir()
+        while folder.exists() and dev.process.poll() is None:
+            # Not in the moment before the first one is taken: that is one Ctrl-C.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                dev.process.wait(0.1)
+            dev.process.send_signal(signal.SIGINT)
+        status, said = dev.process.wait(10), dev.process.communicate()[1]
+        assert (status, said) == (0, b"")
+
+
+def test_port_that_is_taken_at_the_last_moment_is_not_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("CORRAL_KEEPER_UID_BASE", str(1_000_000 + os.getpid() * 30_000 + 28_000))
+    monkeypatch.setenv("CORRAL_KEEPER_UID_COUNT", "1000")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(server, "_free_port", lambda: port)
+        with server.PrivateServer(None) as private:
+            assert not private.client.url.endswith(f":{port}")
+            assert private.client.manage("GET", "/functions") == {"functions": []}
 
 
 def test_running_server_gets_the_functions_and_is_left_as_it_was(shared: Server, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from corral.errors import NotFound
 FIRST_LINES = 1000
 """Of the log of a function on a server of its own, where all lines are new."""
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 Tell = Callable[[Event], None]
 
 
@@ -34,7 +36,7 @@ def dev(path: Path, port: int | None, server: str | None, namespace: str | None,
     The server is a private one, which ends with Ctrl-C and leaves nothing."""
     source = Source(path, namespace or ("dev" if server else None))
     tell = (JsonLines() if as_json else Terminal()).tell
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDINGS:
         signal.signal(number, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):  # which is how it is meant to end
         if server is None:
@@ -49,11 +51,16 @@ def _serve(client: Client, source: Source, tell: Tell, tail: int, check: Callabl
     """For ever. `check` raises when the server is no more."""
     tell(Serving(at=time.time(), url=client.url))
     reloader = Reloader(client, source, tell, lambda served: follow(client, served, tell, tail))
-    reloader.reload()
-    for has_changed in source.changes():
-        if has_changed:
-            reloader.reload()
-        check()
+    try:
+        reloader.reload()
+        for has_changed in source.changes():
+            if has_changed:
+                reloader.reload()
+            check()
+    finally:
+        # A second Ctrl-C would leave half of it behind, and the end takes a moment only.
+        for number in ENDINGS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

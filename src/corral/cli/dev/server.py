@@ -35,7 +35,7 @@ class PrivateServer:
 
     def __init__(self, port: int | None) -> None:
         """`port` None: PORT, or any other when that is in use."""
-        self._port = port if port is not None else _free_port()
+        self._port = port
         self._folder = Path(tempfile.mkdtemp(prefix="corral-dev-"))
         # Without namespaces the server's unprivileged processes pass through it; what is inside is closed itself.
         self._folder.chmod(0o711)
@@ -45,7 +45,12 @@ class PrivateServer:
 
     def __enter__(self) -> Self:
         try:
-            self._start()
+            try:
+                self._start(_free_port() if self._port is None else self._port)
+            except BadConfiguration:
+                if self._port is not None:
+                    raise
+                self._start(0)  # somebody took the free one meanwhile
         except BaseException:
             self._stop()
             raise
@@ -59,13 +64,13 @@ class PrivateServer:
         if self._process is not None and self._process.poll() is not None:
             raise self._fault()
 
-    def _start(self) -> None:
+    def _start(self, port: int) -> None:
         # What the developer has set for other servers is not meant for this one.
         own = {name: value for name, value in os.environ.items() if name not in ("CORRAL_URL", "CORRAL_TOKEN")}
         command = [sys.executable, "-P", "-m", "corral.cli.main", "up", "--data", str(self._folder / "data")]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*command, "--port", str(self._port)],
+                [*command, "--port", str(port)],
                 env=own,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -77,6 +82,7 @@ class PrivateServer:
         assert self._process.stdout is not None
         greeting = self._process.stdout.readline().decode().split()
         if "at" not in greeting:
+            self._process.stdout.close()
             is_misused = self._process.wait(END_S) == MISUSED
             raise BadConfiguration(self._said()) if is_misused else self._fault()
         self.client = Client(greeting[greeting.index("at") + 1], own)
