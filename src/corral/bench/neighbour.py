@@ -41,8 +41,10 @@ def processes(until):
         while os.fork():
             pass
     except OSError:
-        pass
+        cpu(until)
+        return
     cpu(until)
+    os._exit(0)
 
 
 def memory(until):
