@@ -57,6 +57,29 @@ def test_calls_are_shared_by_weights_and_found_by_tags(shared: Server) -> None:
     ]  # fmt: skip
 
 
+def test_a_redeployment_is_compared_with_the_revision_it_replaces(shared: Server) -> None:
+    shared.deploy("split", version(1))
+    private = shared.deploy("split", version(2), "--private", "--env", "KEY=1", "--no-traffic")
+    assert "now private" in private and "revision 1 stays open: 100 % of the calls go to it" in private
+    shared.ok("traffic", "split", "1=90", "2=10", "--tag", "first=1")
+    again = shared.deploy("split", version(3))
+    assert "no longer private" in again and "env KEY is gone" in again
+    closed = shared.deploy("split", version(4), "--private")
+    assert "revision 1 stays open: 90 % of the calls go to it" in closed
+
+
+def test_describe_says_how_the_revisions_of_a_split_differ(shared: Server) -> None:
+    shared.deploy("differs", version(1), "--env", "SAME=1", "--env", "KEY=1")
+    shared.deploy("differs", version(2), "--private", "--env", "SAME=1", "--env", "KEY=2", "--no-traffic")
+    shared.ok("traffic", "differs", "1=90", "2=10")
+    shown = shared.ok("describe", "differs")
+    [line] = [each for each in shown.splitlines() if each.startswith("revision 2")]
+    assert line.endswith(" 10 % of the calls; private, another value of env KEY")
+    assert "/function/differs (private in part" in shown
+    assert "KEY=2" not in shown
+    assert shared.described("differs")["specs"]["2"]["private"] is True
+
+
 def test_no_call_fails_while_revisions_come_go_and_come_back(server: Server) -> None:
     server.deploy("steady", version(1), "--idle", "60")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from corral.cli.changes import changes
+from corral.cli.changes import changes, left_open
 from corral.cli.client import Client, functions_path
 from corral.cli.options import json_option, url_option
 from corral.cli.output import print_json, seconds
@@ -70,7 +70,7 @@ def _deploy(client: Client, deployments: list[Deployment], as_json: bool, tag: s
         deployed = _send(client, deployments, tag, no_traffic)
     for function, deployment in zip(deployed, deployments, strict=True):
         old, new = before.get(deployment.name), function["spec"] | {"env": dict(deployment.spec.env)}
-        function["changes"] = changes(old, new) if old is not None else []
+        function["changes"] = [*(changes(old, new) if old is not None else []), *left_open(function)]
     if as_json:
         print_json(deployed)
         return 0
@@ -86,16 +86,23 @@ def _say_installing(packages: str) -> None:
 
 
 def _specs_before(client: Client, deployments: list[Deployment]) -> dict[str, dict[str, Any]]:
-    """Name -> spec of the revision that serves now, of those there are. One request, however many are deployed."""
+    """Name -> spec of the revision that is replaced, of those there are. One request, however many are deployed."""
     namespace = deployments[0].namespace
     if len(deployments) > 1:
         found = client.manage("GET", functions_path(namespace) + "?secrets=1")["functions"]
-        return {function["name"]: function["spec"] for function in found}
+        return {function["name"]: _replaced(function) for function in found}
     name = deployments[0].name
     try:
-        return {name: client.manage("GET", functions_path(namespace, name) + "?secrets=1")["spec"]}
+        return {name: _replaced(client.manage("GET", functions_path(namespace, name) + "?secrets=1"))}
     except NotFound:
         return {}
+
+
+def _replaced(function: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the newest revision that has a share: a deployment takes that over. It need not be the largest."""
+    newest = max(share["number"] for share in function["traffic"] if share["percent"])
+    spec: dict[str, Any] = (function.get("specs") or {}).get(str(newest), function["spec"])
+    return spec
 
 
 def _warn_of_cores(client: Client, deployments: list[Deployment]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from corral.cli.changes import differences
 from corral.cli.client import Client, functions_path
 from corral.cli.options import json_option, namespace_option, url_option
 from corral.cli.output import ORIGINS, print_fields, print_json, print_table, seconds
@@ -78,12 +79,13 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
             ("function", f"{function['namespace']}/{function['name']}, revision {function['number']}"),
             ("calls go", _calls_go(function)),
             ("deployed", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(function["created_at"]))),
-            ("url", client.url + function["path"] + (" (private: wants a token)" if spec["private"] else "")),
+            ("url", client.url + function["path"] + _privacy(function)),
             ("style", _style(function)),
             ("handler", spec.get("handler") or "found by its name"),
             ("env", ", ".join(f"{name}={value}" for name, value in spec["env"].items()) or "none"),
             ("network", spec["network"]),
             ("layer", (function.get("layer") or "")[:12]),
+            *_others(function),
             ("limits", f"{spec['memory_mib']} MiB, {spec['cpu']:g} cpu, timeout {spec['timeout_s']:g} s"),
             ("calls at once", f"{function.get('concurrency') or spec.get('concurrency') or 'known once loaded'}"),
             ("instances", f"{_count(function)} (min {scaling['min']}, max {scaling['max']})"),
@@ -103,6 +105,28 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
     for gone in function.get("exits") or []:
         when = time.strftime("%H:%M:%S", time.localtime(gone["at"])) if gone.get("at") else ""
         click.echo(f"exit       {when} {gone['instance']} {gone['cause']}: {gone['detail']}")
+
+
+def _privacy(function: dict[str, Any]) -> str:
+    specs = (function.get("specs") or {}).values()
+    if len({each["private"] for each in specs}) > 1:
+        return " (private in part: some revisions want a token)"
+    return " (private: wants a token)" if function["spec"]["private"] else ""
+
+
+def _others(function: dict[str, Any]) -> list[tuple[str, str]]:
+    """How the other revisions that calls go to differ from the one whose settings are shown."""
+    specs = function.get("specs") or {}
+    return [
+        (f"revision {share['number']}", f"{_part(share)}; {', '.join(found) or 'the same settings'}")
+        for share in function["traffic"]
+        if share["number"] != function["number"]
+        for found in [differences(function["spec"], specs[str(share["number"])])]
+    ]
+
+
+def _part(share: dict[str, Any]) -> str:
+    return f"{share['percent']} % of the calls" if share["percent"] else "calls of " + ", ".join(share["tags"])
 
 
 def _memory(memory: dict[str, Any] | None) -> str:

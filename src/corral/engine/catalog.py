@@ -77,6 +77,12 @@ class Catalog:
         stored = self._functions.get(key)
         return () if stored is None else stored.traffic
 
+    def called(self, key: FunctionKey) -> Sequence[Revision]:
+        """The function's revisions that calls may go to, by share or tag, oldest first."""
+        stored = self._functions.get(key)
+        live = set() if stored is None else traffic.live(stored.traffic)
+        return [] if stored is None else [each for each in stored.revisions if each.number in live]
+
     def _foremost(self, stored: StoredFunction) -> Revision:
         revision = stored.revision(traffic.foremost(stored.traffic))
         assert revision is not None  # ports.StoredFunction.traffic

@@ -255,6 +255,8 @@ def read_token(value: Any) -> WantedToken:
 
 HIDDEN = "…"
 """Stands for the value of an environment variable."""
+HIDDEN_OTHER = "… (another)"
+"""Stands for one that differs from what the revision with most calls has."""
 
 
 def share_views(traffic: Iterable[Share]) -> list[dict[str, Any]]:
@@ -272,18 +274,27 @@ def function_view(
 ) -> dict[str, Any]:
     """A function as lists show it, by the revision with the largest share of its calls; the values of its environment
     only with `secrets`. `concurrency` is None until the code was loaded."""
-    spec = msgspec.to_builtins(revision.spec)
-    if not secrets:
-        spec["env"] = dict.fromkeys(spec["env"], HIDDEN)
     is_loaded = revision.style is not None or revision.spec.concurrency is not None
     return function_brief(revision, traffic, instances) | {
         "revision": revision.id,
         "package": revision.package,
         "layer": revision.layer,
-        "spec": spec,
+        "spec": spec_view(revision, secrets, revision),
         "concurrency": revision.concurrency if is_loaded else None,
         "created_at": revision.created_at,
     }
+
+
+def spec_view(revision: Revision, secrets: bool, foremost: Revision) -> dict[str, Any]:
+    """A revision's settings; without `secrets` one only sees which values are not those of `foremost`."""
+    view: dict[str, Any] = msgspec.to_builtins(revision.spec)
+    if not secrets:
+        known = foremost.spec.env
+        view["env"] = {
+            name: HIDDEN_OTHER if name in known and known[name] != value else HIDDEN
+            for name, value in view["env"].items()
+        }
+    return view
 
 
 def function_brief(revision: Revision, traffic: Iterable[Share], instances: int) -> dict[str, Any]:

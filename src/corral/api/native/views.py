@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from corral.api.native.shapes import function_brief, function_view, share_views
+from corral.api.native.shapes import function_brief, function_view, share_views, spec_view
 from corral.engine.catalog import Catalog
 from corral.engine.demand import DaySeen
 from corral.engine.deployment import Deployed
@@ -20,7 +20,16 @@ EPOCH = date(1970, 1, 1).toordinal()
 
 def listed(revision: Revision, catalog: Catalog, fleet: Fleet, secrets: bool = False) -> dict[str, Any]:
     instances = len(fleet.instances_of(revision.key))
-    return function_view(revision, catalog.shares(revision.key), instances, secrets)
+    view = function_view(revision, catalog.shares(revision.key), instances, secrets)
+    return view | _specs(revision, catalog, secrets)
+
+
+def _specs(revision: Revision, catalog: Catalog, secrets: bool) -> dict[str, Any]:
+    """`specs`: number -> settings, when calls may go to other revisions than this one; else nothing."""
+    others = [each for each in catalog.called(revision.key) if each.number != revision.number]
+    if not others:
+        return {}
+    return {"specs": {str(each.number): spec_view(each, secrets, revision) for each in (revision, *others)}}
 
 
 def brief(revision: Revision, catalog: Catalog, fleet: Fleet) -> dict[str, Any]:
@@ -84,7 +93,7 @@ def described(revision: Revision, catalog: Catalog, fleet: Fleet, now: float, se
         for of, each in fleet.instances_of(revision.key)
         for used in [fleet.node.used.get(each.instance)]
     ]
-    return function_view(revision, catalog.shares(revision.key), 0, secrets) | {
+    return listed(revision, catalog, fleet, secrets) | {
         "instances": instances,
         "why": None if decision is None else decision.why,
         "desired": None if decision is None else decision.desired,
