@@ -93,8 +93,8 @@ class Layers(Group, frozen=True, kw_only=True):
     install: str = "auto"
     """What a function's requirements may do here. `source`: packages may be built, which runs their authors' code with
     this machine's network, as the function's user. `wheels`: only built ones from the index. `none`: nothing is
-    installed. `auto`: none where keeper.network_host = forbidden, wheels where the index needs a password, else
-    source."""
+    installed. `auto`: none where keeper.network_host = forbidden, wheels where the index or a proxy needs a
+    password, else source."""
     index_url: str = ""
     """Where packages come from. Empty: what UV_DEFAULT_INDEX, PIP_INDEX_URL or pip's configuration say, else PyPI."""
     extra_index_url: str = ""

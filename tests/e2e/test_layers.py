@@ -182,3 +182,16 @@ def test_the_password_of_the_index_is_in_no_process_but_the_keeper(tmp_path: Pat
         assert "s3cr3t" not in server.ok("logs", "code", "--build") + server.log.read_text()
         for name in ("engine", "gateway"):
             assert b"s3cr3t" not in Path(f"/proc/{server.pid(name)}/environ").read_bytes()
+
+
+def test_the_password_of_a_proxy_is_in_no_answer_and_no_log(tmp_path: Path) -> None:
+    environment = {
+        "HTTP_PROXY": "http://me:s3cr3t@127.0.0.1:9",
+        "PIP_INDEX_URL": "http://index.invalid/me:s3cr3t@/simple",
+    }
+    with serving(tmp_path, environment=environment) as server:
+        code = function(tmp_path / "code", "jinja2\n")
+        failed = server.cli("deploy", "code", str(code))
+        assert failed.returncode == 1 and b"s3cr3t" not in failed.stderr + failed.stdout
+        assert b"****" in failed.stderr
+        assert "s3cr3t" not in server.ok("logs", "code", "--build") + server.log.read_text()

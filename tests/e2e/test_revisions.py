@@ -74,7 +74,7 @@ def test_describe_says_how_the_revisions_of_a_split_differ(shared: Server) -> No
     shared.ok("traffic", "differs", "1=90", "2=10")
     shown = shared.ok("describe", "differs")
     [line] = [each for each in shown.splitlines() if each.startswith("revision 2")]
-    assert line.endswith(" 10 % of the calls; private, another value of env KEY")
+    assert line.endswith(" 10 % of the calls; another value of env KEY, private")
     assert "/function/differs (private in part" in shown
     assert "KEY=2" not in shown
     assert shared.described("differs")["specs"]["2"]["private"] is True

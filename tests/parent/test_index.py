@@ -46,6 +46,14 @@ def test_what_is_installed_follows_from_what_is_allowed() -> None:
     assert index({"PIP_INDEX_URL": SECRET}, install="source").install == "source", "said so on purpose"
 
 
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("url", ["http://user:pass-word@proxy.example:3128", "user:pass-word@proxy.example:3128"])
+def test_a_proxy_with_a_password_is_kept_from_builds(name: str, url: str) -> None:
+    assert index({name: url}).install == "wheels"
+    assert index({name: url}, install="source").install == "source", "said so on purpose"
+    assert index({name: "http://proxy.example:3128", "NO_PROXY": "a@b"}).install == "source"
+
+
 def test_other_processes_are_not_given_the_address() -> None:
     settings = without_secrets(Settings(layers=index({"PIP_INDEX_URL": SECRET, "UV_INDEX": SECRET})))
     assert "pass-word" not in str(settings)

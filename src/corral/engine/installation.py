@@ -44,7 +44,8 @@ class Installation:
         if not needed.is_plain:
             raise Invalid(
                 f"{needed.source} names an address, a path or an option, must hold names and versions alone: "
-                "layers.install = wheels, so this server installs what its index has and builds nothing"
+                "layers.install = wheels, so this server installs what its index has and builds nothing; left at auto "
+                "it is so where the index or a proxy needs a password"
             )
         return needed
 

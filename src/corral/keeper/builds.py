@@ -10,7 +10,7 @@ import secrets
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from corral.config import Boot
 from corral.errors import BuildFailed, CorralError, SandboxFailed
@@ -18,7 +18,7 @@ from corral.keeper.buildlog import BuildLogs, Transcript
 from corral.keeper.layers import Bounds, Layers
 from corral.link import Build, Built
 from corral.model import FunctionKey, Revision, RevisionId
-from corral.sandbox.building import Builder
+from corral.sandbox.building import Builder, proxies
 from corral.sandbox.interpreters import find_interpreter
 from corral.sandbox.places import Recipe
 
@@ -55,7 +55,7 @@ class Builds:
         self._builder, self._user_of, self._answer = builder, user_of, answer
         self._layers = Layers(Path(boot.data), Bounds(settings.size_mib * 1024 * 1024, settings.files_max))
         reader_gid = boot.settings.keeper.uid_base + 1 if os.geteuid() == 0 else None
-        self.logs = BuildLogs(Path(boot.data), reader_gid, secrets_of(boot))
+        self.logs = BuildLogs(Path(boot.data), reader_gid, secrets_of(boot, os.environ))
         self._asked: dict[Key, Asked] = {}
         self._new: asyncio.Queue[Asked] = asyncio.Queue()
         self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -183,11 +183,12 @@ def _sentence(fault: CorralError, transcript: Transcript) -> str:
     return f"{fault.message}: {essential}" if essential else fault.message
 
 
-def secrets_of(boot: Boot) -> list[str]:
-    """Of the addresses of the index: what nobody may read in an output."""
+def secrets_of(boot: Boot, environment: Mapping[str, str]) -> list[str]:
+    """Of the addresses of the index and of proxies: what nobody may read in an output."""
     settings = boot.settings.layers
-    found: list[str] = []
-    for url in [settings.index_url, *settings.extra_index_url.split()]:
+    found: set[str] = set()
+    for url in [settings.index_url, *settings.extra_index_url.split(), *proxies(environment)]:
         parts = urlsplit(url)
-        found += [each for each in (parts.password, parts.username if not parts.password else None) if each]
-    return [spelling for each in found for spelling in {each, unquote(each)}]
+        found |= {each for each in (parts.password, parts.username if not parts.password else None) if each}
+    plain = {unquote(each) for each in found}
+    return sorted(found | plain | {quote(each, safe="") for each in plain})

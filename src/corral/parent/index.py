@@ -11,7 +11,7 @@ import msgspec
 
 from corral.config import Layers, Settings
 from corral.errors import BadConfiguration
-from corral.sandbox.building import PROXIES
+from corral.sandbox.building import PROXIES, proxies
 
 INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 EXTRA = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
@@ -33,7 +33,7 @@ def with_index(settings: Settings, environment: Mapping[str, str]) -> Settings:
     )
     _check(layers)
     if layers.install == "auto":
-        layers = msgspec.structs.replace(layers, install=_install(settings, layers))
+        layers = msgspec.structs.replace(layers, install=_install(settings, layers, environment))
     return msgspec.structs.replace(settings, layers=layers)
 
 
@@ -44,11 +44,12 @@ def without_secrets(settings: Settings) -> Settings:
     )
 
 
-def _install(settings: Settings, layers: Layers) -> str:
+def _install(settings: Settings, layers: Layers, environment: Mapping[str, str]) -> str:
     if settings.keeper.network_host == "forbidden":
         return "none"
     # Whatever runs while a package is built could read the password.
-    return "wheels" if any("@" in urlsplit(url).netloc for url in _urls(layers)) else "source"
+    asked = [*_urls(layers), *proxies(environment)]
+    return "wheels" if any("@" in urlsplit(url).netloc for url in asked) else "source"
 
 
 def _urls(layers: Layers) -> list[str]:

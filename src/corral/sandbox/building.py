@@ -146,6 +146,14 @@ def _command(recipe: Recipe, place: Place) -> Sequence[str]:
     return [*command, "-r", recipe.source]
 
 
+def proxies(environment: Mapping[str, str]) -> list[str]:
+    """Addresses of the proxies that installers are told of; they may hold a password."""
+    names = [name for name in PROXIES if name != "NO_PROXY"]
+    found = (environment.get(spelled, "") for name in names for spelled in (name, name.lower()))
+    # Without a scheme it is meant as a host, but would be read as a path.
+    return [url if "://" in url else f"http://{url}" for url in found if url]
+
+
 def _environment(place: Place, ours: Mapping[str, str]) -> dict[str, str]:
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
