@@ -300,6 +300,14 @@ def test_exception_is_a_500_with_an_id_and_its_traceback_in_the_log(shared: Serv
     assert "Traceback" in log
 
 
+def test_why_code_does_not_load_is_told_to_its_owner_alone(shared: Server) -> None:
+    shared.deploy("unloaded", "import nothing_of_that_name\n", "--initial", "0")
+    answer = shared.call("unloaded")
+    assert (answer.status, answer.json()["error"]["code"]) == (502, "load_failed")
+    assert b"nothing_of_that_name" not in answer.body
+    assert "nothing_of_that_name" in shared.ok("describe", "unloaded") + shared.ok("logs", "unloaded")
+
+
 def test_network_of_the_machine_can_be_forbidden(tmp_path: Path) -> None:
     sentence = "network = 'host', must be none: keeper.network_host = forbidden for all functions of this server"
     with serving(tmp_path) as server:

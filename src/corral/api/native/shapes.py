@@ -47,6 +47,9 @@ FUNCTIONS_MAX = 5_000
 UNKNOWN_FIELDS_MAX = 10
 """Named of one object."""
 
+UNLOADED = "the function's code could not be loaded; `corral describe` and `corral logs` tell its owner why"
+"""All that callers are told of it."""
+
 UNKNOWN_FAULT = (500, "internal")
 
 
@@ -60,8 +63,10 @@ def status_of(fault: CorralError, table: Mapping[type[CorralError], tuple[int, s
 
 
 def error_body(fault: CorralError, code: str, request_id: str, *, for_owner: bool = False) -> bytes:
-    """`{"error": {"code", "message", …}, "request_id"}`. Tracebacks are shown to the function's owner only."""
-    error: dict[str, Any] = {"code": code, "message": fault.message}
+    """`{"error": {"code", "message", …}, "request_id"}`. Why code does not load names files and lines of it, which are
+    the function's owner's alone."""
+    is_hidden = isinstance(fault, LoadFailed) and not for_owner
+    error: dict[str, Any] = {"code": code, "message": UNLOADED if is_hidden else fault.message}
     if isinstance(fault, Invalid):
         error["problems"] = fault.problems
     if for_owner and isinstance(fault, LoadFailed) and fault.traceback:
