@@ -5,6 +5,7 @@ import errno
 import json
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,19 @@ def test_an_upload_that_finds_the_disk_full_says_so(tmp_path: Path, monkeypatch:
         answer = await w.ask("POST", "/namespaces/default/packages", code(tmp_path))
         assert (answer.status, answer.json["error"]["code"]) == (503, "store_failed")
         assert "No space left on device" in answer.json["error"]["message"]
+
+    play(tmp_path, scene, connected=False)
+
+
+def test_a_disk_that_is_full_at_the_last_byte_of_an_upload_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = partial(open, "/dev/full", "wb", buffering=0)
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", lambda **_: full())
+
+    async def scene(w: World) -> None:
+        answer = await w.ask("POST", "/namespaces/default/packages", code(tmp_path))
+        assert (answer.status, answer.json["error"]["code"]) == (503, "store_failed")
 
     play(tmp_path, scene, connected=False)
 

@@ -371,17 +371,17 @@ async def _limited(request: Request, most: int) -> AsyncIterator[bytes]:
             raise fault
         if chunk:
             yield chunk
-    request.state.is_read = True
 
 
 async def _discard_body(request: Request) -> None:
     """Take in what is left of the body, up to a limit: closing a connection on unread bytes resets it, and the
     refusal would be lost on its way."""
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
-    if not has_body or getattr(request.state, "is_read", False):
+    if not has_body:
         return
     left = DISCARD_MAX_BYTES
-    with contextlib.suppress(TimeoutError, ClientDisconnect):
+    # RuntimeError: all of it was taken in before the fault.
+    with contextlib.suppress(TimeoutError, ClientDisconnect, RuntimeError):
         async with asyncio.timeout(DISCARD_MAX_S):
             async for chunk in request.stream():
                 left -= len(chunk)
