@@ -1,5 +1,7 @@
 """What a developer's files mean, and when they have changed."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +95,38 @@ def test_new_folders_are_watched_and_noise_is_not(tmp_path: Path) -> None:
     until_change(changes)
     (tmp_path / "lib/words.py").write_text("x = 1\n")
     until_change(changes)
+
+
+def test_nothing_outside_the_folder_is_watched_through_a_link(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "code", tmp_path / "outside"
+    for each in (folder, outside):
+        each.mkdir()
+    (folder / "handler.py").write_text(HELLO)
+    (folder / "away").symlink_to(outside)
+    changes = Source(folder, None).changes()
+    assert next(changes)
+    (outside / "other.py").write_text(HELLO)
+    assert is_quiet(changes)
+    (folder / "away").unlink()
+    until_change(changes)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+def test_folder_that_cannot_be_read_does_not_end_the_watching() -> None:
+    with tempfile.TemporaryDirectory() as around:
+        folder = Path(around)
+        folder.chmod(0o755)
+        (folder / "handler.py").write_text(HELLO)
+        (folder / "closed").mkdir(mode=0o700)
+        os.seteuid(65_534)
+        try:
+            changes = Source(folder, None).changes()
+            assert next(changes)
+            assert is_quiet(changes)
+        finally:
+            os.seteuid(0)
+        (folder / "handler.py").write_text(HELLO + "\n")
+        until_change(changes)
 
 
 def test_folder_that_is_replaced_is_watched_again(tmp_path: Path) -> None:

@@ -161,6 +161,18 @@ def test_folder_is_followed_in_all_its_functions(tmp_path: Path) -> None:
             call(found["two"]["url"])
 
 
+def test_file_that_was_removed_is_said_to_be_gone(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "handler.py").write_text("def handler(event): return 'one'\n")
+    (code / "test_handler.py").write_text("from handler import handler\n")
+    with developing(tmp_path, "code") as dev:
+        dev.event("loaded")
+        (code / "handler.py").unlink()
+        error = dev.event("refused")["error"]
+        assert error == "handler.py is gone: test_handler.py line 1 imports handler, which is not there"
+
+
 def test_what_the_interpreter_and_editors_leave_reloads_nothing(tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
     file = tmp_path / "code/hello.py"

@@ -10,6 +10,7 @@ import msgspec
 
 from corral.cli.client import Client, functions_path
 from corral.cli.dev.events import Event, Installing, Loaded, Refused, Removed
+from corral.cli.dev.gone import files_of, told
 from corral.cli.dev.source import Source, Wanted
 from corral.cli.dev.traces import own_frames
 from corral.cli.sending import put, told_of_installation, upload
@@ -29,6 +30,8 @@ class Served(msgspec.Struct, frozen=True):
     code: Path
     """The file or folder that was deployed."""
     revision: int
+    files: frozenset[str]
+    """Of its package."""
 
 
 class Reloader:
@@ -81,17 +84,21 @@ class Reloader:
         except CorralError as fault:
             if not isinstance(fault, Invalid | LoadFailed):
                 del self._digests[name]  # the next save tries again: the files are not at fault
-            traceback = fault.traceback if isinstance(fault, LoadFailed) else ""
+            error, traceback = fault.message, ""
+            if isinstance(fault, LoadFailed):
+                had = before.files if before else frozenset()
+                error, traceback = told(fault, had - files_of(wanted.content)), fault.traceback
             return Refused(
                 at=time.time(),
                 function=name,
-                error=fault.message,
+                error=error,
                 trace=own_frames(traceback, deployment.path),
                 serving=before.revision if before else None,
             )
         took_ms = round((time.perf_counter() - begun) * 1000, 1)
         revision = int(function["number"])
-        now = Served(name, deployment.namespace, deployment.name, deployment.path, revision)
+        files = files_of(wanted.content)
+        now = Served(name, deployment.namespace, deployment.name, deployment.path, revision, files)
         self._serving[name] = now
         if name not in self._told:
             self._told.add(name)

@@ -1,6 +1,7 @@
 """The developer's files: which functions they are now, and when they have changed."""
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import msgspec
 import watchfiles
 
 from corral.errors import CorralError, Invalid
-from corral.package.bundle import is_left_out, pack
+from corral.package.bundle import LEFT_OUT, is_left_out, pack
 from corral.package.manifest import FILE, Deployment, read_deployments
 from corral.package.opened import stem
 
@@ -69,25 +70,42 @@ class Source:
                     break  # another folder stands there now, or none
 
     def _watch(self) -> Iterator[bool]:
+        """Until there are other folders than when it began."""
+        folders = self._folders()
         # What was saved before the watching began is seen by looking once more.
         is_first = True
         try:
             for changes in watchfiles.watch(
-                self._folder,
+                *folders,
                 watch_filter=self._is_ours,
-                recursive=self._file is None,
+                recursive=False,  # which would go through symbolic links, and end at a folder that it may not read
                 debounce=PATIENCE_MS,
                 step=QUIET_MS,
                 rust_timeout=LOOK_MS,
                 yield_on_timeout=True,
             ):
-                yield bool(changes) or is_first
+                has_changed = bool(changes) or is_first
+                yield has_changed
                 is_first = False
+                if has_changed and self._folders() != folders:
+                    return
+        except FileNotFoundError:
+            return  # one went away meanwhile
         except OSError as exc:
             raise CorralError(
                 f"{self._folder} cannot be watched: {exc.strerror or exc}; if it holds very many folders, "
                 "a higher fs.inotify.max_user_watches helps (sysctl)"
             ) from exc
+
+    def _folders(self) -> set[Path]:
+        """Those whose files count and that can be read."""
+        if self._file is not None:
+            return {self._folder}
+        found = {self._folder}
+        for folder, inner, _ in os.walk(self._folder):
+            found.add(Path(folder))
+            inner[:] = [name for name in inner if name not in LEFT_OUT]
+        return found
 
     def _is_ours(self, change: watchfiles.Change, changed: str) -> bool:
         inside = Path(changed).relative_to(self._folder)
