@@ -380,9 +380,27 @@ def test_what_a_zygote_holds_is_not_counted_again_for_those_forked_from_it() -> 
     engine.roster.zygote_kept(F, 80, 0.2, engine.now)
     [forked] = started(engine.want(F, executing=1))
     engine.loads(forked, 0.001, used_mib=5)
-    assert engine.used_mib == 10
+    assert engine.used_mib == 85
     engine.roster.zygote_gone(F, False, engine.now)
-    assert engine.used_mib == 160, "the next ones will load it all themselves"
+    assert engine.used_mib == 85, "those that were forked stay what they are"
+    engine.run_one(F)
+    assert engine.used_mib == 165, "the next one loads it all itself"
+
+
+def test_those_that_loaded_the_code_themselves_count_as_such_beside_forked_ones() -> None:
+    engine = Engine(10_000, zygotes=True)
+    engine.deploy(F, memory_mib=400)
+    plain = [engine.run_one(F, 0.2, used_mib=300) for _ in range(8)]
+    engine.roster.zygote_kept(F, 300, 0.2, engine.now)
+    forked = engine.run_one(F, 0.001, used_mib=30)
+    assert engine.used_mib == 8 * 300 + 30
+    engine.roster.zygote_gone(F, False, engine.now)
+    assert engine.used_mib == 8 * 300 + 30
+    engine.end(forked)
+    assert engine.used_mib == 8 * 300
+    for instance in plain:
+        engine.end(instance)
+    assert engine.used_mib == engine.roster.admission.coming_mib == 0
 
 
 def test_a_quick_start_raises_none() -> None:

@@ -147,12 +147,10 @@ class World:
         assert fresh is None
 
     def charged_mib(self) -> float:
-        """What the roster may count: each instance that runs, by its revision's measure; each zygote that is there."""
+        """What the roster may count: each instance that runs, by what its like use; each zygote that is there."""
         charged = sum(self.zygotes.values())
         for revision in REVISIONS:
-            memory = self.roster.memory(revision)
-            if memory is not None:
-                charged += memory.charged_mib * len(self.roster.instances(revision))
+            charged += sum(view.charged_mib for view in self.roster.instances(revision))
         return charged
 
     def _stop(self, instance: InstanceId, cause: ExitCause) -> None:
@@ -199,7 +197,8 @@ class World:
         instance = self._pick(self.held - self.loaded, number)
         if instance is not None and self.gateway is not None:
             self.loaded.add(instance)
-            self.take(self.roster.ready(instance, 1, self.now, 1.0))
+            load_s = 0.001 if self.running.get(instance) in self.zygotes else 1.0
+            self.take(self.roster.ready(instance, 1, self.now, load_s))
 
     def busy(self, number: int) -> None:
         instance = self._pick(self.held - self.retired, number)

@@ -120,7 +120,7 @@ class MemoryView(msgspec.Struct, frozen=True, kw_only=True):
     """For `describe`."""
 
     charged_mib: int
-    """What each instance is charged."""
+    """What an instance is charged, on average: those forked from a zygote use less."""
     is_measured: bool
     """Otherwise that is its limit."""
     value: float
@@ -137,3 +137,4 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     """starting, ready, releasing, stopping"""
     gateway: GatewayId | None
     since: float
+    charged_mib: int

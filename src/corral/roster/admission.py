@@ -10,7 +10,7 @@ from corral.policy.greedy_dual import GreedyDual
 from corral.policy.ranking import Ranking
 from corral.policy.reserve import Reserve, Spare
 from corral.roster.actions import BudgetView, DropZygote, MemoryView
-from corral.roster.deployment import Deployment, State
+from corral.roster.deployment import SERVING, Deployment, State
 from corral.roster.zygotes import Zygotes, ZygoteTerms
 
 MUCH = 9
@@ -87,10 +87,12 @@ class Admission:
             self.forget(known)
             return
         self._known[known.id] = known
-        share = place.shares.setdefault(known.id, Share())
-        one, asked = known.instance_mib, known.count[State.READY] + known.count[State.STARTING] - known.have
-        charged, live = one * len(known.instances), one * known.have
-        coming = one * (asked + known.count[State.STOPPING])
+        share = self._share(known)
+        number, serving = known.count[State.READY] + known.count[State.STARTING], known.mib(SERVING)
+        # Which of them the gateway gives up it alone knows: as much as so many use on average.
+        asked = serving * (number - known.have) // max(1, number)
+        charged, live = known.mib(), serving - asked
+        coming = asked + known.mib((State.STOPPING,))
         self.used_mib += charged - share.charged_mib
         self.coming_mib += coming - share.coming_mib
         place.live_mib += live - share.live_mib
@@ -126,7 +128,7 @@ class Admission:
         else:
             self.idle.leave(known.id)
         if known.id in place.waiting:
-            place.waiting.put(known.id, share.live_mib + known.instance_mib)
+            place.waiting.put(known.id, share.live_mib + known.next_mib)
         self._rank_namespace(place)
 
     def _rank_namespace(self, place: Namespace) -> None:
@@ -134,11 +136,14 @@ class Admission:
         if first is None:
             self._waiting.drop(place.name)
         else:
-            self._waiting.put(place.name, place.live_mib + self._known[first].instance_mib)
+            self._waiting.put(place.name, place.live_mib + self._known[first].next_mib)
         if len(place.givers):
             self._givers.put(place.name, -place.live_mib)
         else:
             self._givers.drop(place.name)
+
+    def _share(self, known: Deployment) -> Share:
+        return self._place(known.id).shares.setdefault(known.id, Share())
 
     def _place(self, revision: RevisionId) -> Namespace:
         name = _namespace(revision)
@@ -153,8 +158,8 @@ class Admission:
         """It wants to start an instance more than it has."""
         self._known[known.id] = known
         place = self._place(known.id)
-        share = place.shares.setdefault(known.id, Share())
-        place.waiting.put(known.id, share.live_mib + known.instance_mib)
+        share = self._share(known)
+        place.waiting.put(known.id, share.live_mib + known.next_mib)
         self._rank_namespace(place)
 
     def done(self, known: Deployment) -> None:
@@ -182,25 +187,23 @@ class Admission:
         """What has to be free for its next start. A revision may not have more than MUCH times what it leaves: its own
         calls may go on for long, and others' first starts should not wait for their end. Its first instance, and those
         promised to it, may take the last."""
-        there = len(known.instances)
-        one = known.price_mib(there + 1)
-        more = one * (there + 1) - known.instance_mib * there
+        more = known.mib(starts=1) - known.mib()
         if known.have == 0 or known.have < known.floor:
             return more
-        return more + ceil(one * (known.have + 1) / MUCH)
+        return more + ceil((self._share(known).live_mib + more) / MUCH)
 
     def fits(self, known: Deployment) -> bool:
         return self.needs_mib(known) <= self.free_mib
 
     def shortage(self, known: Deployment) -> str:
         """Why its start waits, for the owner and for callers."""
-        if known.instance_mib > self.limit_mib:
-            return f"it needs {known.instance_mib} MiB, and all functions of this machine may use {self.limit_mib:.0f}"
+        if known.next_mib > self.limit_mib:
+            return f"it needs {known.next_mib} MiB, and all functions of this machine may use {self.limit_mib:.0f}"
         if known.have:
             return f"it has {known.have} instances, and what they leave of {self.limit_mib:.0f} MiB is for others"
         return (
             f"all {self.limit_mib:.0f} MiB that functions of this machine may use are in use, and it needs "
-            f"{known.instance_mib}: it is started as soon as others make room"
+            f"{known.next_mib}: it is started as soon as others make room"
         )
 
     # -- for people -----------------------------------------------------------------------------------------
@@ -279,7 +282,7 @@ class Admission:
             has, wants = place.shares[revision].live_mib, own.shares[taker.id].live_mib
         else:
             has, wants = place.live_mib, own.live_mib
-        return giver if has - giver.instance_mib >= wants + taker.instance_mib else None
+        return giver if has - giver.instance_mib >= wants + taker.next_mib else None
 
 
 def _namespace(revision: RevisionId) -> str:

@@ -1,6 +1,6 @@
 """The Roster's books: a deployed revision, its instances and what is wanted of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from corral.model import GatewayId, InstanceId, RevisionId
@@ -28,8 +28,11 @@ class State(StrEnum):
     STOPPING = "stopping"
 
 
+SERVING = (State.STARTING, State.READY)
+
+
 class Instance:
-    __slots__ = ("gateway", "id", "revision", "since", "state", "used")
+    __slots__ = ("gateway", "id", "is_forked", "revision", "since", "state")
 
     def __init__(self, id: InstanceId, revision: "Deployment", state: State, now: float) -> None:
         self.id = id
@@ -38,8 +41,13 @@ class Instance:
         """Who holds it; None: nobody, it waits for a gateway."""
         self.state = state
         self.since = now
-        self.used = revision.used_forked if revision.has_zygote else revision.used
+        self.is_forked = revision.has_zygote
+        """From its revision's zygote, which holds what they share: it uses less, and is counted apart."""
+
+    @property
+    def used(self) -> WorkingSet:
         """Where its measurements belong."""
+        return self.revision.used_forked if self.is_forked else self.revision.used
 
 
 class Deployment:
@@ -51,6 +59,8 @@ class Deployment:
         self.scaler = scaler
         self.instances: dict[InstanceId, Instance] = {}
         self.count = dict.fromkeys(State, 0)
+        self.forked = dict.fromkeys(State, 0)
+        """How many of `count` were forked from the revision's zygote."""
         self.asked = 0
         """Instances that the gateway was asked to give up and has not yet."""
         self.asked_until = float("-inf")
@@ -70,8 +80,9 @@ class Deployment:
         self.used = WorkingSet()
         """By instances that loaded the code themselves."""
         self.used_forked = WorkingSet()
-        """By those forked from the revision's zygote, which holds what they share."""
+        """By those forked from the revision's zygote."""
         self.has_zygote = False
+        """The next one will be forked from it."""
         self.start_s = START_S
         """How long the last cold start took."""
         self.busy = 0
@@ -100,19 +111,41 @@ class Deployment:
             return 0
         return self.scaling.min if self.is_settled else max(self.scaling.min, self.scaling.initial)
 
-    @property
-    def instance_mib(self) -> int:
-        """What each instance is charged."""
-        return self.price_mib(len(self.instances))
-
-    def price_mib(self, instances: int) -> int:
-        """What each of so many is charged: what their like were seen to use, or the limit while none was seen. One that
+    def price_mib(self, is_forked: bool, instances: int) -> int:
+        """What one of so many is charged: what its like were seen to use, or the limit while none was seen. One that
         has just loaded shows what loading takes, which is enough to deploy by; for several it is known too little."""
-        kinds = (self.used_forked, self.used) if self.has_zygote else (self.used,)
-        for used in kinds:
+        for used in (self.used_forked, self.used) if is_forked else (self.used,):
             if used.mib is not None and not (used.is_young and instances > 1):
                 return used.mib
         return max(self.scaling.memory_mib, self.used.mib or 0)
+
+    @property
+    def prices(self) -> tuple[int, int]:
+        """What one that loaded the code itself is charged, and one that was forked."""
+        there = len(self.instances)
+        return self.price_mib(False, there), self.price_mib(True, there)
+
+    def mib(self, states: Iterable[State] = State, starts: int = 0) -> int:
+        """What its instances in these states are charged together, each by its kind, and `starts` more with them."""
+        there = len(self.instances) + starts
+        forked = sum(self.forked[state] for state in states)
+        plain = sum(self.count[state] for state in states) - forked
+        if self.has_zygote:
+            forked += starts
+        else:
+            plain += starts
+        return plain * self.price_mib(False, there) + forked * self.price_mib(True, there)
+
+    @property
+    def next_mib(self) -> int:
+        """What one more would be charged."""
+        return self.price_mib(self.has_zygote, len(self.instances) + 1)
+
+    @property
+    def instance_mib(self) -> int:
+        """What one of those that serve is charged, on average: which of them a gateway gives up is not known."""
+        serving = self.count[State.STARTING] + self.count[State.READY]
+        return self.mib(SERVING) // serving if serving else self.next_mib
 
     @property
     def wanted(self) -> int:
@@ -147,7 +180,25 @@ class Deployment:
         if desired < self.desired:
             self.desired, self.why, self.inputs = desired, why, {}
 
+    def add(self, instance: Instance) -> None:
+        self.instances[instance.id] = instance
+        self._count(instance, 1)
+
+    def remove(self, instance: Instance) -> None:
+        del self.instances[instance.id]
+        self._count(instance, -1)
+
     def put(self, instance: Instance, state: State) -> None:
-        self.count[instance.state] -= 1
-        self.count[state] += 1
+        self._count(instance, -1)
         instance.state = state
+        self._count(instance, 1)
+
+    def loaded_itself(self, instance: Instance) -> None:
+        """With a zygote or without, it loaded the code itself."""
+        self._count(instance, -1)
+        instance.is_forked = False
+        self._count(instance, 1)
+
+    def _count(self, instance: Instance, sign: int) -> None:
+        self.count[instance.state] += sign
+        self.forked[instance.state] += sign * instance.is_forked

@@ -176,8 +176,8 @@ class Roster:
         # Not longer than we have waited: by what it says of itself it would earn a place.
         load_s = min(load_s, known.start_s)
         if load_s >= self._zygotes.terms.saves_s:
-            found.used = known.used  # with a zygote or without, it loaded the code itself
-        self._zygotes.started(known.id, load_s, known.instance_mib)
+            known.loaded_itself(found)
+        self._zygotes.started(known.id, load_s, known.prices[0])
         found.since = now
         known.scaling = msgspec.structs.replace(known.scaling, concurrency=concurrency)
         actions = self._unblock(known, now) + self._ask(known, now, joined=True)
@@ -252,9 +252,9 @@ class Roster:
         for instance, memory_mib in instances.items():
             found = self._instances.get(instance)
             if found is not None:
-                before = found.revision.instance_mib
+                before = found.revision.prices
                 found.used.add(memory_mib)
-                if found.revision.instance_mib != before:
+                if found.revision.prices != before:
                     changed[found.revision.id] = found.revision
         for revision, memory_mib in zygotes.items():
             self._zygotes.measured(revision, memory_mib)
@@ -407,7 +407,13 @@ class Roster:
     def instances(self, revision: RevisionId) -> Sequence[InstanceView]:
         """In the order of their starts; empty when the revision is not known."""
         return [
-            InstanceView(instance=each.id, state=each.state.value, gateway=each.gateway, since=each.since)
+            InstanceView(
+                instance=each.id,
+                state=each.state.value,
+                gateway=each.gateway,
+                since=each.since,
+                charged_mib=each.revision.prices[each.is_forked],
+            )
             for each in self._revisions.instances(revision)
         ]
 
@@ -633,7 +639,7 @@ class Roster:
         return [Queued(known.id, "")]
 
     def _renote(self, revision: RevisionId) -> None:
-        """With a zygote an instance uses less, without one more."""
+        """With a zygote the next instance uses less, without one more."""
         known = self._revisions.find(revision)
         if known is not None:
             self.admission.note(known)
@@ -662,8 +668,8 @@ class Roster:
     def _add(self, instance: InstanceId, known: Deployment, state: State, now: float) -> Instance:
         known.has_zygote = self._zygotes.is_kept(known.id)
         added = Instance(instance, known, state, now)
-        known.instances[instance] = self._instances[instance] = added
-        known.count[state] += 1
+        self._instances[instance] = added
+        known.add(added)
         return added
 
     def _adopt(self, instance: InstanceId, revision: RevisionId, now: float) -> Instance:
@@ -718,8 +724,7 @@ class Roster:
     def _forget(self, found: Instance) -> None:
         known = found.revision
         del self._instances[found.id]
-        del known.instances[found.id]
-        known.count[found.state] -= 1
+        known.remove(found)
         self.admission.note(known)
         self._forget_if_empty(known)
 
