@@ -259,6 +259,14 @@ def test_lifted_block_holds_calls_again() -> None:
     assert offer(pool, 1, 1.0) == [Want(1, 0, 0.0)]
 
 
+def test_pool_that_was_told_why_starts_wait_is_not_blank_until_they_wait_no_longer() -> None:
+    pool = pool_of()
+    pool.explain("all memory is in use")
+    assert not pool.is_blank, "a new one could not tell its callers"
+    pool.explain("")
+    assert pool.is_blank
+
+
 # -- observations ---------------------------------------------------------------------------------------------
 
 

@@ -152,6 +152,7 @@ class Activator:
         lane = self.lanes.get(message.revision)
         if lane is not None:
             lane.pool.explain(message.why)
+            lane.rest()
 
     def sync(self) -> Iterator[Message]:
         """All the engine must know after a connect."""

@@ -234,8 +234,9 @@ class Pool:
 
     @property
     def is_blank(self) -> bool:
-        """It knows nothing that a new one would not: no call, no instance, no block."""
-        return not (self._workers or self._waiting or self._executing or self._arrived or self._fault)
+        """It knows nothing that a new one would not: no call, no instance, no block, no shortage."""
+        known = self._workers or self._waiting or self._executing or self._arrived or self._fault or self._shortage
+        return not known
 
     def wanted(self, now: float) -> Want | None:
         """What a reconnected engine has to be told; None: no call waits."""
