@@ -38,7 +38,7 @@ class Corral:
         self._busy = terms.settings.utilization_percent / 100
         self._old_s = terms.settings.double_after_s
         self._starts_max = 2 * terms.cores
-        self._idle_s = self._needed.span_s = terms.idle_s
+        self._idle_s = self._needed.span = terms.idle_s
         # Not longer than the idle time, or the memory of a rate would outlive the need; not shorter than a second,
         # the time an observation covers.
         self._load.span_s = min(RATE_SPAN_S, max(1.0, terms.idle_s))

@@ -47,10 +47,10 @@ class SumWindow:
 
 
 class PeakWindow:
-    """The highest of the numbers that came in within the last `span_s`."""
+    """The highest of the numbers that came in within the last `span`, in whatever `now` is counted in."""
 
-    def __init__(self, span_s: float) -> None:
-        self.span_s = span_s
+    def __init__(self, span: float) -> None:
+        self.span = span
         # Falling from left to right: an older number that is not higher than a newer one can never matter again.
         self._peaks: deque[tuple[float, int]] = deque()
 
@@ -60,7 +60,7 @@ class PeakWindow:
         self._peaks.append((now, number))
 
     def expire(self, now: float) -> None:
-        while self._peaks and self._peaks[0][0] + self.span_s <= now:
+        while self._peaks and self._peaks[0][0] + self.span <= now:
             self._peaks.popleft()
 
     @property
@@ -76,4 +76,4 @@ class PeakWindow:
     @property
     def expires_at(self) -> float | None:
         """When the highest leaves; None: it is empty."""
-        return self._peaks[0][0] + self.span_s if self._peaks else None
+        return self._peaks[0][0] + self.span if self._peaks else None

@@ -87,6 +87,13 @@ def test_resized_window_keeps_the_newest_seconds(count: int, kept: float) -> Non
     assert buckets.average(105) == ((4 + 5 + 6) / 3 if count == 3 else 21 / 6)
 
 
+@pytest.mark.parametrize(("count", "mean"), [(30, 10 / 30), (120, 10 / 60)])
+def test_resized_window_that_is_younger_counts_from_as_many_seconds_as_it_kept(count: int, mean: float) -> None:
+    buckets = written(60, (100, 4), (101, 6))
+    buckets.resize(count)
+    assert buckets.average(101) == pytest.approx(mean, abs=1e-6)
+
+
 def test_silence_that_was_looked_at_is_the_same_as_zeros_written() -> None:
     for gap in (1, 3, 4, 5, 6, 50):
         quiet, zeros = written(5, (98, 2), (100, 7)), written(5, (98, 2), (100, 7))

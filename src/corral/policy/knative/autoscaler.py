@@ -53,7 +53,7 @@ class Autoscaler:
         elif self._delayed is None:
             self._delayed = PeakWindow(slots)
         else:
-            self._delayed.span_s = slots
+            self._delayed.span = slots
 
     def scale(self, ready: int, stable: float, panic: float, now: float) -> Scale:
         """For the averages of the stable and the panic window."""

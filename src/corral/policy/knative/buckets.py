@@ -82,7 +82,7 @@ class Buckets:
         return self._last + self._count + 1
 
     def resize(self, count: int) -> None:
-        """The newest seconds stay, as many as fit."""
+        """The newest seconds stay, as many as fit. As there, all that fit count from then on, written or not."""
         if count == self._count:
             return
         old, self._values = self._values, [0.0] * count if self._values else []
@@ -91,7 +91,7 @@ class Buckets:
             for second in kept:
                 self._values[second % count] = old[second % self._count]
             self._total = sum(self._values)
-            self._first = max(self._first, kept[-1])
+            self._first = kept[-1]
         self._count = count
 
     def _clear_until(self, second: int) -> None:
