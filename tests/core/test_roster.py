@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from corral.model import ExitCause, GatewayId, InstanceId, Observation, RevisionId
+from corral.policy import SCALERS, Rule, Terms
+from corral.policy.corral import Corral, CorralSettings
 from corral.roster import Action, Assign, Block, Decided, Release, Retire, Roster, Scaling, Start, Stop
 
 F, G = RevisionId("default/f@1"), RevisionId("default/g@1")
@@ -211,6 +213,23 @@ def test_deployment_starts_initial_and_keeps_it_only_until_it_counts() -> None:
     assert run(roster, 100.0) == []
     roster.settled(F, 100.0)
     assert run(roster, 115.0) == [(115.0, Release(GATE, F, 2))]
+
+
+def test_scaler_is_told_how_many_instances_a_deployment_begins_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+
+    class Told(Corral):
+        def retune(self, terms: Terms) -> None:
+            told.append(terms.initial)
+            super().retune(terms)
+
+    monkeypatch.setitem(SCALERS, "corral", Rule(CorralSettings, Told))
+    roster = connected()
+    roster.deployed(F, scaling(min=1), 0.0)
+    roster.required(F, 3, 0.0)
+    roster.rescaled(F, scaling(max=50), 0.1)
+    roster.settled(F, 0.2)
+    assert told == [0, 3, 3, 0]
 
 
 def test_removed_revision_retires_its_instances_and_stops_them_when_idle() -> None:

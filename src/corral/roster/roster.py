@@ -96,7 +96,7 @@ class Roster:
         if known is None or known.is_removed:
             return ()
         before = 0 if known.is_settled else known.scaling.initial
-        known.scaling = msgspec.structs.replace(known.scaling, initial=max(instances, before))
+        self._retune(known, msgspec.structs.replace(known.scaling, initial=max(instances, before)))
         known.is_settled = False
         actions = self._unblock(known, now)
         known.crashes.reset()
