@@ -21,6 +21,7 @@ from corral.roster import (
     Scaling,
     Start,
     ZygoteTerms,
+    read_scaling,
 )
 
 GATE = GatewayId("gate")
@@ -43,6 +44,17 @@ class Engine:
         scaling = Scaling(**bounds, idle_s=600.0, concurrency=1, memory_mib=memory_mib)
         done = deeds(self.roster.deployed(revision, scaling, self.now))
         return done + deeds(self.roster.settled(revision, self.now))
+
+    def deploy_kept(self, revision: RevisionId) -> None:
+        """By a rule that keeps the last instance, though `min` promises none."""
+        engine, settings = read_scaling(
+            {"engine": "knative", "scale_to_zero": False, "window_s": 6, "target_utilization_percent": 100}
+        )
+        scaling = Scaling(
+            min=0, max=9, initial=0, idle_s=600.0, concurrency=1, memory_mib=100, engine=engine, settings=settings
+        )
+        self.roster.deployed(revision, scaling, self.now)
+        self.roster.settled(revision, self.now)
 
     def want(self, revision: RevisionId, executing: int = 0, waiting: int = 1) -> list[Action]:
         """A call waits, and has for long enough that each of these asks for one more start."""
@@ -251,6 +263,31 @@ def test_the_one_evicted_does_not_come_back_by_itself() -> None:
     [instance] = [each.instance for each in engine.roster.instances(F)]
     assert len(started(engine.end(instance))) == 1
     assert not started(engine.wait(100.0))
+
+
+def test_the_one_evicted_comes_back_when_there_is_room_if_its_rule_keeps_it() -> None:
+    engine = Engine(100)
+    engine.deploy_kept(F)
+    kept = engine.run_one(F)
+    engine.wait(5.0)
+    engine.deploy(G)
+    assert engine.want(G) == [Release(GATE, F, 1)]
+    [instance] = started(engine.end(kept))
+    engine.loads(instance)
+    assert not started(engine.wait(30.0)), "G has the room"
+    assert [start.revision for start in engine.end(instance) if isinstance(start, Start)] == [F]
+
+
+def test_what_a_rule_foresees_is_met_as_soon_as_there_is_room() -> None:
+    engine = Engine(230)
+    for revision in (F, G):
+        engine.deploy(revision)
+    engine.run_one(F)
+    other = engine.run_one(G)
+    engine.wait(2.0)
+    much = Observation(arrived=1500, completed=1500, service_s=15.0, peak=1)
+    assert deeds(engine.roster.observed(GATE, F, much, engine.now)) == []
+    assert [start.revision for start in engine.end(other) if isinstance(start, Start)] == [F]
 
 
 def test_what_min_promises_stays() -> None:

@@ -2,19 +2,20 @@
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from corral.model import ExitCause, GatewayId, InstanceId, Observation, RevisionId
 from corral.policy import SCALERS, Rule, Terms
 from corral.policy.corral import Corral, CorralSettings
-from corral.roster import Action, Assign, Block, Decided, Release, Retire, Roster, Scaling, Start, Stop
+from corral.roster import Action, Assign, Block, Decided, Release, Retire, Roster, Scaling, Start, Stop, read_scaling
 
 F, G = RevisionId("default/f@1"), RevisionId("default/g@1")
 GATE, OTHER = GatewayId("gate"), GatewayId("other")
 
 
-def scaling(**changes: float) -> Scaling:
+def scaling(**changes: object) -> Scaling:
     settings = {"min": 0, "max": 100, "initial": 0, "idle_s": 15.0, "concurrency": 1} | changes
     return Scaling(**settings)  # type: ignore[arg-type]
 
@@ -26,7 +27,7 @@ def connected(cores: int = 2) -> Roster:
     return roster
 
 
-def serving(ready: int = 0, **changes: float) -> Roster:
+def serving(ready: int = 0, **changes: Any) -> Roster:
     """A deployed revision F with `ready` instances, which came up one after the other."""
     roster = connected()
     roster.deployed(F, scaling(**changes), 0.0)
@@ -181,6 +182,18 @@ def test_min_is_kept_without_any_call() -> None:
 def test_lost_instance_below_min_is_replaced() -> None:
     roster = serving(min=1)
     roster.ready(i(1), 1, 0.1)
+    assert deeds(roster.lost(i(1), 100.0)) == started(2)
+
+
+def test_lost_instance_that_its_rule_keeps_is_replaced_without_a_call() -> None:
+    engine, settings = read_scaling(
+        {"engine": "knative", "scale_to_zero": False, "window_s": 6, "target_utilization_percent": 100}
+    )
+    roster = serving(engine=engine, settings=settings)
+    roster.want(GATE, F, 1, 0, 0.0, 0.0)
+    roster.ready(i(1), 1, 0.0)
+    run(roster, 100.0)
+    assert roster.next_at is None, "its rule is asleep"
     assert deeds(roster.lost(i(1), 100.0)) == started(2)
 
 

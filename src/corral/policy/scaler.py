@@ -67,8 +67,8 @@ class Decision(msgspec.Struct, frozen=True):
 
 class Scaler(Protocol):
     def decide(self, seen: Situation, now: float) -> Decision:
-        """Asked at each Want, each closed second that was not silent, each instance that became ready, each change of
-        the terms, and at the last `next_at`. `now` never goes back."""
+        """Asked at each Want, each closed second that was not silent, each instance that became ready or was lost,
+        each change of the terms, and at the last `next_at`. `now` never goes back."""
         ...
 
     def retune(self, terms: Terms) -> None:

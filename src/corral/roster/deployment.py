@@ -66,8 +66,11 @@ class Deployment:
         self.asked_until = float("-inf")
         self.is_evicted = False
         """Asked for the sake of others: what is not given up until then stays."""
+        self.cap: int | None = None
+        """No more than so many while memory is short, whatever the scaler says: until calls wait, or there is room."""
+        self.cap_why = ""
         self.desired = 0
-        """As the scaler said last, before min and max."""
+        """As the scaler said last, before the cap, min and max."""
         self.why = ""
         self.inputs: Mapping[str, float] = {}
         self.decided: Decided | None = None
@@ -150,15 +153,27 @@ class Deployment:
     @property
     def wanted(self) -> int:
         """Desired, within its bounds."""
-        return min(max(self.desired, self.floor), self.scaling.max)
+        desired = self.desired if self.cap is None else min(self.desired, self.cap)
+        return min(max(desired, self.floor), self.scaling.max)
 
-    def expire(self, now: float) -> None:
-        """What a gateway was asked for and did not give up in time, it keeps."""
+    def answered(self) -> None:
+        """The gateway gave up one that it was asked for."""
+        self.asked = max(0, self.asked - 1)
+        self.is_evicted = self.is_evicted and self.asked > 0
+
+    def expire(self, now: float) -> bool:
+        """What a gateway was asked for and did not give up in time, it keeps. True: that was for the sake of others,
+        and the scaler has counted it as gone."""
         if not self.asked or now < self.asked_until:
-            return
-        self.asked = 0
-        if self.is_evicted:
-            self.is_evicted, self.desired = False, max(self.desired, self.have)
+            return False
+        was_evicted, self.asked, self.is_evicted = self.is_evicted, 0, False
+        if self.cap is not None:
+            self.limit(max(self.cap, self.have), self.cap_why)
+        return was_evicted
+
+    def limit(self, cap: int | None, why: str = "") -> None:
+        """None, or as many as are desired: no limit."""
+        self.cap, self.cap_why = (None, "") if cap is None or cap >= self.desired else (cap, why)
 
     def seems_busy(self, calls: int, now: float) -> None:
         self.busy, self.busy_until = -(-calls // self.scaling.concurrency), now + BUSY_S
@@ -174,11 +189,6 @@ class Deployment:
         if self.instances or self.ask_at is not None or self.is_removed:
             return False
         return max(self.desired, self.floor) == 0 and self.start_at == float("-inf")
-
-    def expect(self, desired: int, why: str) -> None:
-        """Not more than `desired` until the scaler says so again: what was lost comes back with the calls."""
-        if desired < self.desired:
-            self.desired, self.why, self.inputs = desired, why, {}
 
     def add(self, instance: Instance) -> None:
         self.instances[instance.id] = instance

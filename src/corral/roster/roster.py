@@ -9,6 +9,7 @@ import msgspec
 
 from corral.model import ExitCause, GatewayId, InstanceId, Observation, RevisionId
 from corral.policy import SCALERS, Scaler, Situation, Terms
+from corral.policy.ranking import Ranking
 from corral.roster.actions import (
     Action,
     Assign,
@@ -25,7 +26,7 @@ from corral.roster.actions import (
     Stop,
 )
 from corral.roster.admission import Admission
-from corral.roster.deployment import CRASHED_EARLY_S, Deployment, Instance, State
+from corral.roster.deployment import CRASHED_EARLY_S, SERVING, Deployment, Instance, State
 from corral.roster.deployments import Deployments
 from corral.roster.zygotes import Zygotes, ZygoteTerms
 
@@ -58,6 +59,8 @@ class Roster:
         self._learned: dict[RevisionId, int] = {}
         """What an instance of each uses, in MiB, to within LEARN_MORE; also of those that sleep."""
         self.admission = Admission(zygotes or ZygoteTerms())
+        self._capped: Ranking[RevisionId] = Ranking()
+        """Those that may not have what their scalers say as memory is short, by what their next start needs."""
         self._look_at: float | None = None
         """When to look for room again, after nothing was found that could be given up; None: whenever it is needed."""
 
@@ -127,9 +130,10 @@ class Roster:
         if known is None or known.is_removed:
             return ()
         known.is_removed, known.ask_at, known.desired = True, None, 0
+        known.limit(None)
         actions: list[Action] = [*self._unqueue(known), *self._zygotes.removed(revision)]
         for instance in list(known.instances.values()):
-            if instance.state in (State.STARTING, State.READY):
+            if instance.state in SERVING:
                 actions += self._retire(instance)
         self.admission.note(known)
         self._forget_if_empty(known)
@@ -151,6 +155,7 @@ class Roster:
         if known is None or known.is_removed or gateway not in self._gateways:
             return ()
         known.wanted_until = now + WANTED_S
+        known.limit(None)
         known.seems_busy(waiting + executing, now)
         return self._ask(known, now, waiting=waiting, executing=executing, oldest_wait_s=oldest_wait_s)
 
@@ -191,16 +196,14 @@ class Roster:
         known = found.revision
         known.put(found, State.STOPPING)
         known.failures.failed(now)
-        known.expect(
-            known.have, f"a start failed; the next one is in {known.failures.until - now:.0f} s at the earliest"
-        )
         actions: list[Action] = []
         if kind == "load":
             # It ends by itself; but user code may have left something behind that keeps it.
             actions.append(Stop(instance, ExitCause.LOAD_FAILED))
         if not known.is_removed:
             actions.append(Block(known.id, error, known.failures.until, kind))
-        return actions + self._converge(known, now)
+        wait_s = known.failures.until - now
+        return actions + self._miss(known, now, f"a start failed; the next one is in {wait_s:.0f} s at the earliest")
 
     def lost(self, instance: InstanceId, now: float) -> Sequence[Action]:
         """The keeper says it ended, for whatever reason. Unknown ones are ignored."""
@@ -208,12 +211,11 @@ class Roster:
         if found is None:
             return ()
         known = found.revision
-        if found.state in (State.STARTING, State.READY):
+        is_surprise = found.state in SERVING
+        if is_surprise:
             self._note_age(found, now)
-            known.put(found, State.STOPPING)
-            known.expect(known.have, "an instance was lost")
         self._forget(found)
-        return self._converge(known, now)
+        return self._miss(known, now, "an instance was lost") if is_surprise else self._converge(known, now)
 
     def released(self, instance: InstanceId, now: float) -> Sequence[Action]:
         """The gateway gave it up: Stop."""
@@ -223,14 +225,16 @@ class Roster:
         known = found.revision
         was_asked = known.asked > 0 or found.state is State.RELEASING
         if found.state is not State.RELEASING:
-            known.asked = max(0, known.asked - 1)
+            known.answered()
         known.put(found, State.STOPPING)
-        if not was_asked:
-            known.expect(known.have, "a gateway gave an instance up")
         if now - found.since >= CRASHED_EARLY_S:
             known.crashes.reset()
-        cause = ExitCause.REMOVED if known.is_removed else ExitCause.STOPPED
-        return [Stop(instance, cause), *self._converge(known, now)]
+        stop = Stop(instance, ExitCause.REMOVED if known.is_removed else ExitCause.STOPPED)
+        if not was_asked:
+            return [stop, *self._miss(known, now, "a gateway gave an instance up")]
+        if known.cap is not None:
+            return [stop, *self._miss(known, now, known.cap_why)]
+        return [stop, *self._converge(known, now)]
 
     def overrun(self, instance: InstanceId, now: float) -> Sequence[Action]:
         """A call's timeout passed in it: Stop with cause TIMEOUT."""
@@ -238,11 +242,11 @@ class Roster:
         if found is None or found.state is State.STOPPING:
             return ()
         known = found.revision
-        if found.state in (State.STARTING, State.READY):
+        if found.state in SERVING:
             self._note_age(found, now)
         known.put(found, State.STOPPING)
-        known.expect(known.have, "an instance is ended because a call in it exceeded its timeout")
-        return [Stop(instance, ExitCause.TIMEOUT), *self._converge(known, now)]
+        why = "an instance is ended because a call in it exceeded its timeout"
+        return [Stop(instance, ExitCause.TIMEOUT), *self._miss(known, now, why)]
 
     def measured(
         self, instances: Mapping[InstanceId, float], zygotes: Mapping[RevisionId, float], now: float
@@ -320,7 +324,7 @@ class Roster:
             if found.id not in held and found.gateway in (None, gateway):
                 actions += self._give(found, fresh=False)
         for known in self._revisions.awake:
-            known.asked, known.is_queued = 0, False
+            known.asked, known.is_evicted, known.is_queued = 0, False, False
             actions += self._review(known, now)
         return actions
 
@@ -350,9 +354,10 @@ class Roster:
         for revision in zygotes or ():
             if revision not in self._revisions:
                 actions += self._zygotes.removed(revision)
+        bereft: set[RevisionId] = set()
         for found in [each for each in self._instances.values() if each.id not in running]:
             self._forget(found)
-            found.revision.expect(found.revision.have, "the keeper was restarted")
+            bereft.add(found.revision.id)
         for instance, revision in running.items():
             known = self._instances.get(instance)
             if known is None:
@@ -360,7 +365,10 @@ class Roster:
             elif known.state is State.STOPPING:
                 actions.append(Stop(instance, ExitCause.STOPPED))
         for deployed in self._revisions.awake:
-            actions += self._review(deployed, now)
+            if deployed.id in bereft:
+                actions += self._miss(deployed, now, "the keeper was restarted")
+            else:
+                actions += self._review(deployed, now)
         return actions
 
     def keeper_down(self, now: float) -> Sequence[Action]:
@@ -465,6 +473,7 @@ class Roster:
         oldest_wait_s: float = 0.0,
         second: Observation | None = None,
         joined: bool = False,
+        because: str = "",
     ) -> list[Action]:
         if known.is_removed:
             return []
@@ -484,8 +493,14 @@ class Roster:
         # While its start waits for room, a second without an instance says nothing new: Wants tell whether calls wait.
         is_held = second is not None and now < known.wanted_until and self.admission.is_waiting(known)
         if decision.desired is not None and not (is_held and decision.desired < known.desired):
-            known.desired, known.why, known.inputs = decision.desired, decision.why, decision.inputs
+            why = f"{because}; {decision.why}" if because else decision.why
+            known.desired, known.why, known.inputs = decision.desired, why, decision.inputs
+            known.limit(known.cap, known.cap_why)
         return self._converge(known, now)
+
+    def _miss(self, known: Deployment, now: float, why: str) -> list[Action]:
+        """It has one less than its scaler knows of: what was lost comes back if that says so, or with the calls."""
+        return self._converge(known, now) if known.is_removed else self._ask(known, now, because=why)
 
     def _review(self, known: Deployment, now: float) -> list[Action]:
         """Somebody came back. Adopted instances get their time to be used, like new ones."""
@@ -496,11 +511,17 @@ class Roster:
     def _converge(self, known: Deployment, now: float) -> list[Action]:
         """From what stands to what is desired, as far as allowed now. Ends every event that may change either."""
         if known.is_removed:
+            self._capped.drop(known.id)
             self.admission.note(known)
             return self._serve(now)
-        known.expire(now)
+        if known.expire(now):
+            return self._ask(known, now)
         actions = self._note(known, known.wanted)
         self.admission.note(known)
+        if known.cap is None:
+            self._capped.drop(known.id)
+        else:
+            self._capped.put(known.id, self.admission.needs_mib(known))
         if self._may_start(known, now):
             self.admission.wait(known)
         else:
@@ -521,7 +542,7 @@ class Roster:
             name = "min" if desired == known.scaling.min else "initial"
             why = f"{name} = {desired}"
         elif desired < known.desired:
-            why = f"{why}; held at max = {desired}"
+            why = f"{why}; held at max = {desired}" if known.cap is None else f"{why}; {known.cap_why}"
         known.decided = Decided(known.id, desired, known.have, why, known.inputs)
         return [known.decided]
 
@@ -582,17 +603,25 @@ class Roster:
             elif known.have < known.floor or now < known.wanted_until:
                 return actions + self._make_room(self.admission.needs_mib(known), now, known)
             else:
-                # Nothing is given up for what a rule foresees.
-                known.expect(known.have, "the machine's memory is full and no call waits for it")
-                actions += self._note(known, known.wanted)
+                # Nothing is given up for what a rule foresees, and calls that waited may have gone.
                 self.admission.done(known)
-                actions += self._unqueue(known)
+                known.limit(known.have, "the machine's memory is full and no call waits for it")
+                actions += self._ask(known, now)
         if not self._has_keeper:
             return actions
         actions += self._zygotes.raised(self.admission.free_mib, self.admission.limit_mib)
         if self.admission.free_mib < self._zygotes.due_mib:
-            actions += self._make_room(self._zygotes.due_mib, now, None)
-        return actions
+            return actions + self._make_room(self._zygotes.due_mib, now, None)
+        return actions + self._restore(now)
+
+    def _restore(self, now: float) -> list[Action]:
+        """Nobody waits for room: those that gave some up, or were refused any, may have it again."""
+        revision = self._capped.first()
+        known = None if revision is None else self._revisions.find(revision)
+        if known is None or not self.admission.fits(known):
+            return []
+        known.limit(None)
+        return self._converge(known, now)
 
     def _make_room(self, mib: float, now: float, taker: Deployment | None) -> list[Action]:
         if self._look_at is not None:
@@ -612,7 +641,7 @@ class Roster:
     def _evict(self, known: Deployment, count: int, now: float) -> list[Action]:
         actions = self._release(known, count, now)
         known.is_evicted = True
-        known.expect(known.have, "idle, and the machine's memory is needed")
+        known.limit(known.have, "idle, and the machine's memory is needed")
         actions += self._note(known, known.wanted)
         self._arm(known, now)
         return actions
@@ -730,6 +759,7 @@ class Roster:
 
     def _forget_if_empty(self, known: Deployment) -> None:
         if known.is_removed and not known.instances:
+            self._capped.drop(known.id)
             self._revisions.remove(known.id)
             self.admission.forget(known)
             self._learned.pop(known.id, None)
