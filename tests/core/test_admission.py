@@ -83,6 +83,21 @@ class Engine:
         """A second ends in which so many calls were executed at once."""
         return deeds(self.roster.observed(GATE, revision, Observation(arrived=peak, peak=peak), self.now))
 
+    def serve(self, revision: RevisionId, count: int, memory_mib: int = 100) -> list[InstanceId]:
+        """So many of it that are busy."""
+        self.deploy(revision, memory_mib)
+        return [self.run_one(revision) for _ in range(count)]
+
+    def go_on(self, seconds: float, *revisions: RevisionId, waiting: RevisionId | None = None) -> list[Action]:
+        """All their instances stay busy; a call waits for one of `waiting`."""
+        done: list[Action] = []
+        for _ in range(round(seconds)):
+            for revision in revisions:
+                self.calls(revision, len(self.roster.instances(revision)))
+            done += [] if waiting is None else self.want(waiting)
+            done += self.wait(1.0)
+        return done
+
     def wait(self, seconds: float) -> list[Action]:
         done: list[Action] = []
         end = self.now + seconds
@@ -227,6 +242,69 @@ def test_without_a_budget_everything_starts() -> None:
     assert len(engine.roster.instances(F)) == 20
 
 
+# -- who waits ------------------------------------------------------------------------------------------------
+
+
+def test_a_start_that_what_is_promised_leaves_no_room_for_keeps_nobody_from_starting() -> None:
+    engine = Engine(1000)
+    engine.deploy(F, min=6)
+    assert engine.deploy(G, memory_mib=500, min=1) == [
+        Queued(
+            G,
+            "it needs 500 MiB, and 600 of 1000 that functions of this machine may use are promised to instances by "
+            "`min`",
+        )
+    ]
+    engine.wait(100.0)
+    engine.deploy(OTHER)
+    assert len(started(engine.want(OTHER))) == 1
+
+
+def test_a_start_that_fairness_makes_no_room_for_lets_others_pass() -> None:
+    engine = Engine(1000)
+    engine.serve(OTHER, 6)
+    engine.deploy(F, memory_mib=590)
+    [told] = engine.want(F)
+    assert isinstance(told, Queued), "the others would have less"
+    engine.deploy(G)
+    assert len(started(engine.want(G))) == 1
+
+
+def test_one_that_has_waited_for_long_gets_room_also_from_those_that_have_less() -> None:
+    engine = Engine(1000)
+    engine.serve(OTHER, 6)
+    engine.deploy(F, memory_mib=590)
+    done = engine.go_on(4.0, OTHER, waiting=F)
+    assert not [action for action in done if isinstance(action, Retire)]
+    done = engine.go_on(3.0, OTHER, waiting=F)
+    retired = [action.instance for action in done if isinstance(action, Retire)]
+    assert len(retired) == 2, "410 MiB are free or will be, 590 are needed"
+    engine.deploy(G)
+    assert not started(engine.want(G)), "nobody takes what was free"
+    assert [start for instance in retired for start in started(engine.end(instance))][:1]
+    assert len(engine.roster.instances(F)) == 1
+
+
+def test_everyone_who_waits_is_told_why() -> None:
+    engine = Engine(100)
+    engine.serve(F, 1)
+    for revision in (G, H):
+        engine.deploy(revision)
+        assert [type(action) for action in engine.want(revision)] == [Queued]
+        memory = engine.roster.memory(revision)
+        assert memory is not None and memory.shortage is not None
+
+
+def test_who_waits_is_told_again_to_a_gateway_that_came_back() -> None:
+    engine = Engine(100)
+    [instance] = engine.serve(F, 1)
+    engine.deploy(G)
+    engine.want(G)
+    engine.roster.gateway_down(GATE, engine.now)
+    again = [*engine.roster.gateway_up(GATE, {F: [instance]}, engine.now), *engine.wait(0.3)]
+    assert [action.revision for action in again if isinstance(action, Queued)] == [G]
+
+
 # -- what is given up -----------------------------------------------------------------------------------------
 
 
@@ -349,6 +427,27 @@ def test_one_function_leaves_a_tenth_to_the_first_starts_of_others() -> None:
     assert len(started(engine.want(G))) == 1
 
 
+def test_one_that_lets_go_after_its_calls_is_enough_for_one_start() -> None:
+    engine = Engine(900)
+    busy = engine.serve(F, 8)
+    engine.deploy(OTHER, memory_mib=190)
+    engine.want(OTHER)
+    done = engine.go_on(10.0, F, waiting=OTHER)
+    assert not [action for action in done if isinstance(action, Retire)], "one was at once, and it is enough"
+    retiring = [each.instance for each in engine.roster.instances(F) if each.state == "releasing"]
+    assert len(retiring) == 1
+    assert started(engine.end(retiring[0])) and len(busy) == 8
+
+
+def test_one_that_fell_idle_is_taken_before_the_calls_of_another_end() -> None:
+    engine = Engine(300)
+    engine.serve(F, 2)
+    engine.serve(G, 1)
+    engine.deploy(OTHER)
+    assert [type(action) for action in engine.want(OTHER)] == [Retire, Queued]
+    assert Release(GATE, G, 1) in engine.go_on(2.0, F, waiting=OTHER)
+
+
 def test_what_is_promised_may_take_the_last() -> None:
     engine = Engine(1000)
     engine.deploy(F, min=10)
@@ -387,9 +486,8 @@ def test_whose_turn_it_is(asking: list[tuple[RevisionId, int]], expected: Revisi
         if revision != F:
             engine.deploy(revision, memory_mib)
         engine.want(revision, executing=int(revision == F))
-    [mine] = [each.instance for each in engine.roster.instances(F)][:1]
-    engine.roster.released(mine, engine.now)
-    [start] = [each for each in engine.roster.lost(mine, engine.now) if isinstance(each, Start)]
+    one, *_ = [each.instance for each in engine.roster.instances(hog)]
+    [start] = [each for each in engine.end(one) if isinstance(each, Start)]
     assert start.revision == expected
 
 
@@ -543,6 +641,30 @@ def test_idle_instances_go_before_zygotes() -> None:
     slow(engine, F, used_mib=50)
     engine.roster.zygote_kept(F, 50, 0.2, engine.now)
     engine.wait(2.0)
+    engine.deploy(G)
+    assert engine.want(G) == [Release(GATE, F, 1)]
+
+
+def test_a_zygote_takes_nothing_that_is_not_enough() -> None:
+    engine = Engine(300, zygotes=True, share=0.5)
+    idle(engine, (F, 1))
+    engine.serve(G, 1)
+    assert not [action for action in slow(engine, H, used_mib=110) if isinstance(action, Release)]
+    assert not [action for action in engine.go_on(3.0, G, H) if isinstance(action, Release | KeepZygote)]
+
+
+@pytest.mark.parametrize(("calls", "is_given"), [(1, True), (1000, False)])
+def test_a_zygote_takes_the_room_of_idle_instances_that_are_worth_less(calls: int, is_given: bool) -> None:
+    engine = Engine(200, zygotes=True, share=0.5)
+    idle(engine, (F, calls))
+    done = [*slow(engine, H, used_mib=60), *engine.go_on(3.0, H)]
+    assert (Release(GATE, F, 1) in done) == is_given
+
+
+def test_a_zygote_that_finds_no_room_does_not_keep_a_call_from_looking_for_it() -> None:
+    engine = Engine(200, zygotes=True, share=0.5)
+    idle(engine, (F, 1000))
+    slow(engine, H, used_mib=60)
     engine.deploy(G)
     assert engine.want(G) == [Release(GATE, F, 1)]
 

@@ -234,6 +234,20 @@ def test_who_asks_again_and_again_keeps_nobody_from_starting(rivals: int) -> Non
     assert len(machine.waits[hog.id]) + len(machine.refused) == 1200
 
 
+def test_who_needs_much_gets_it_though_many_who_need_little_go_on_asking() -> None:
+    """Each of the many has less than the one asks for, and together they leave it no room."""
+    big = Kind(of("big", "f"), 0.0, 600, memory_mib=600)
+    many = [Kind(of(f"n{number}", "f"), 0.0, 100, service_s=1.0, memory_mib=100) for number in range(20)]
+    machine = Machine([big, *many], budget_mib=1000, idle_s=0.2)
+    for number in range(320):
+        machine.at(number / 8, lambda n=number: machine.call(n, many[n % 20].id))  # type: ignore[misc]
+    machine.at(5.0, lambda: machine.call(1000, big.id))
+    machine.run(80.0)
+    assert machine.waits[big.id][0] < 10.0, "5 s, and until calls of 1 s have ended"
+    assert machine.refused == []
+    assert max(wait for each in many for wait in machine.waits[each.id]) < 10.0
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.integers(0, 2), st.floats(0.0, 20.0), st.sampled_from([0.01, 0.5, 3.0])),

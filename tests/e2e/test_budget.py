@@ -74,7 +74,7 @@ def test_a_call_is_told_at_its_hold_limit_that_the_machine_is_full(cramped: Serv
         assert "a start waits" in cramped.ok("describe", "late")
         answer = late.result()
     assert (answer.status, answer.headers["retry-after"]) == (503, "1"), answer
-    assert "all 128 MiB that functions of this machine may use are in use" in answer.body.decode()
+    assert "of 128 that functions of this machine may use are promised to instances by `min`" in answer.body.decode()
     cramped.ok("delete", "promised")
     assert cramped.call("late").status == 200
 

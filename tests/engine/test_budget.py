@@ -72,7 +72,10 @@ def test_a_deployment_for_which_there_is_no_room_is_told_so(tmp_path: Path) -> N
         answer = await put(w, "g", memory_mib=100, query="?timeout=0.2")
         assert answer.status == 503
         message = answer.json["error"]["message"]
-        assert message.startswith("no instance could load the code within 0.2 s: all 800 MiB that functions")
+        assert message == (
+            "no instance could load the code within 0.2 s: it needs 100 MiB, and 800 of 800 that functions of this "
+            "machine may use are promised to instances by `min`"
+        )
 
     play(tmp_path, scene)
 

@@ -1,6 +1,6 @@
 """The Roster's books: a deployed revision, its instances and what is wanted of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 
 from corral.model import GatewayId, InstanceId, RevisionId
@@ -26,6 +26,8 @@ class State(StrEnum):
     READY = "ready"
     RELEASING = "releasing"
     STOPPING = "stopping"
+
+    __hash__ = str.__hash__  # an enum's own is written in Python, and these are counted by at each event
 
 
 SERVING = (State.STARTING, State.READY)
@@ -93,6 +95,8 @@ class Deployment:
         self.busy_until = float("-inf")
         self.wanted_until = float("-inf")
         """Calls wait for an instance, as far as is known."""
+        self.is_held = False
+        """Its next start had its turn, and found no room."""
         self.is_queued = False
         """Whether the gateways were told that its starts wait for room."""
         self.timer_at: float | None = None
@@ -107,6 +111,11 @@ class Deployment:
     def have(self) -> int:
         """Those that start included, those asked back not. The gateway may give up one that is still starting."""
         return max(0, self.count[State.READY] + self.count[State.STARTING] - self.asked)
+
+    @property
+    def is_short(self) -> bool:
+        """It has no instance, or fewer than are promised to it."""
+        return self.have == 0 or self.have < self.floor
 
     @property
     def floor(self) -> int:
@@ -126,18 +135,27 @@ class Deployment:
     def prices(self) -> tuple[int, int]:
         """What one that loaded the code itself is charged, and one that was forked."""
         there = len(self.instances)
-        return self.price_mib(False, there), self.price_mib(True, there)
+        plain = self.price_mib(False, there)
+        return plain, plain if self.used_forked.mib is None else self.price_mib(True, there)
 
-    def mib(self, states: Iterable[State] = State, starts: int = 0) -> int:
-        """What its instances in these states are charged together, each by its kind, and `starts` more with them."""
-        there = len(self.instances) + starts
-        forked = sum(self.forked[state] for state in states)
-        plain = sum(self.count[state] for state in states) - forked
-        if self.has_zygote:
-            forked += starts
-        else:
-            plain += starts
-        return plain * self.price_mib(False, there) + forked * self.price_mib(True, there)
+    @property
+    def charges(self) -> tuple[int, int, int]:
+        """What its instances are charged together, each by its kind: those that serve or will, those that are retiring,
+        those that are ending."""
+        plain, fork = self.prices
+        count, forked, less = self.count, self.forked, plain - fork
+        return (
+            (count[State.STARTING] + count[State.READY]) * plain
+            - (forked[State.STARTING] + forked[State.READY]) * less,
+            count[State.RELEASING] * plain - forked[State.RELEASING] * less,
+            count[State.STOPPING] * plain - forked[State.STOPPING] * less,
+        )
+
+    @property
+    def mib_with_next(self) -> int:
+        """What all would be charged with one more."""
+        there, forked = len(self.instances) + 1, sum(self.forked.values()) + self.has_zygote
+        return (there - forked) * self.price_mib(False, there) + forked * self.price_mib(True, there)
 
     @property
     def next_mib(self) -> int:
@@ -148,7 +166,7 @@ class Deployment:
     def instance_mib(self) -> int:
         """What one of those that serve is charged, on average: which of them a gateway gives up is not known."""
         serving = self.count[State.STARTING] + self.count[State.READY]
-        return self.mib(SERVING) // serving if serving else self.next_mib
+        return self.charges[0] // serving if serving else self.next_mib
 
     @property
     def wanted(self) -> int:

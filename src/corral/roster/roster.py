@@ -25,7 +25,7 @@ from corral.roster.actions import (
     Start,
     Stop,
 )
-from corral.roster.admission import Admission
+from corral.roster.admission import Admission, Room
 from corral.roster.deployment import CRASHED_EARLY_S, SERVING, Deployment, Instance, State
 from corral.roster.deployments import Deployments
 from corral.roster.zygotes import Zygotes, ZygoteTerms
@@ -33,8 +33,7 @@ from corral.roster.zygotes import Zygotes, ZygoteTerms
 WANTED_S = 1.5
 """So long after a Want calls are taken to wait: gateways repeat it each second while they do."""
 LOOK_S = 0.25
-"""Between two looks for room when nothing was found that could be given up: in each of them the largest user may have
-to let one instance go."""
+"""Between two looks for room for what found none: in each of them the largest user may have to let one instance go."""
 LEARN_MORE = 0.1
 """So much a working set must change, as a part of it, before it is remembered anew."""
 RELEASE_S = 1.0
@@ -62,7 +61,9 @@ class Roster:
         self._capped: Ranking[RevisionId] = Ranking()
         """Those that may not have what their scalers say as memory is short, by what their next start needs."""
         self._look_at: float | None = None
-        """When to look for room again, after nothing was found that could be given up; None: whenever it is needed."""
+        """When to look for room again for those that found none; None: there are none."""
+        self._raise_at = float("-inf")
+        """When to look again for room for a zygote, at the earliest."""
 
     # -- deployments ----------------------------------------------------------------------------------------
 
@@ -132,6 +133,7 @@ class Roster:
         known.is_removed, known.ask_at, known.desired = True, None, 0
         known.limit(None)
         actions: list[Action] = [*self._unqueue(known), *self._zygotes.removed(revision)]
+        self.admission.done(known)
         for instance in list(known.instances.values()):
             if instance.state in SERVING:
                 actions += self._retire(instance)
@@ -393,6 +395,7 @@ class Roster:
                 actions += self._converge(known, now)
         if self._look_at is not None and self._look_at <= now:
             self._look_at = None
+            self.admission.look_again(now)
             actions += self._serve(now)
         return actions
 
@@ -490,8 +493,8 @@ class Roster:
         )
         decision = known.scaler.decide(situation, now)
         known.ask_at = decision.next_at
-        # While its start waits for room, a second without an instance says nothing new: Wants tell whether calls wait.
-        is_held = second is not None and now < known.wanted_until and self.admission.is_waiting(known)
+        # While its start waits for room, time without an instance says nothing new: Wants tell whether calls wait.
+        is_held = not waiting and now < known.wanted_until and self.admission.is_waiting(known)
         if decision.desired is not None and not (is_held and decision.desired < known.desired):
             why = f"{because}; {decision.why}" if because else decision.why
             known.desired, known.why, known.inputs = decision.desired, why, decision.inputs
@@ -523,7 +526,7 @@ class Roster:
         else:
             self._capped.put(known.id, self.admission.needs_mib(known))
         if self._may_start(known, now):
-            self.admission.wait(known)
+            self.admission.wait(known, now)
         else:
             self.admission.done(known)
             actions += self._unqueue(known)
@@ -555,7 +558,7 @@ class Roster:
     def _start(self, known: Deployment, now: float) -> list[Action]:
         self._started += 1
         started = self._add(InstanceId(f"{self._boot}-{self._started}"), known, State.STARTING, now)
-        self.admission.note(known)
+        self.admission.started(known, now)
         return [*self._unqueue(known), Start(started.id, known.id), *self._give(started, fresh=True)]
 
     def _release(self, known: Deployment, count: int, now: float) -> list[Action]:
@@ -592,7 +595,7 @@ class Roster:
         return self.admission.zygotes
 
     def _serve(self, now: float) -> list[Action]:
-        """Start what may start, in fair order, until the next one does not fit; then find room for it."""
+        """Start what may start, in fair order; find room for what does not fit. It keeps nobody else from his turn."""
         actions: list[Action] = []
         while (known := self.admission.next()) is not None:
             if not self._may_start(known, now):
@@ -601,7 +604,7 @@ class Roster:
             elif self.admission.fits(known):
                 actions += self._start(known, now)
             elif known.have < known.floor or now < known.wanted_until:
-                return actions + self._make_room(self.admission.needs_mib(known), now, known)
+                actions += self._hold(known, now)
             else:
                 # Nothing is given up for what a rule foresees, and calls that waited may have gone.
                 self.admission.done(known)
@@ -609,10 +612,40 @@ class Roster:
                 actions += self._ask(known, now)
         if not self._has_keeper:
             return actions
-        actions += self._zygotes.raised(self.admission.free_mib, self.admission.limit_mib)
-        if self.admission.free_mib < self._zygotes.due_mib:
-            return actions + self._make_room(self._zygotes.due_mib, now, None)
+        actions += self._zygotes.raised(self.admission.open_mib, self.admission.limit_mib)
+        if self.admission.open_mib < self._zygotes.due_mib:
+            return actions + self._make_room_for_zygote(now)
         return actions + self._restore(now)
+
+    def _hold(self, known: Deployment, now: float) -> list[Action]:
+        """It is its turn, and it does not fit."""
+        room = self.admission.room_for(known, now)
+        actions = [] if room is None else self._make_room(room, now)
+        self.admission.hold(known, has_claim=room is not None)
+        if self._look_at is None:
+            self._look_at = now + LOOK_S
+        # While idle instances and zygotes are enough it is a matter of milliseconds, unless they turn out busy.
+        if room is None or not room.is_enough or known.is_held:
+            actions += self._queue(known)
+        known.is_held = True
+        return actions
+
+    def _make_room(self, room: Room, now: float) -> list[Action]:
+        actions: list[Action] = []
+        for known, count in room.idle:
+            actions += self._evict(known, count, now)
+        actions += room.zygotes
+        if room.giver is not None:
+            actions += self._retire_one(room.giver)
+        return actions
+
+    def _make_room_for_zygote(self, now: float) -> list[Action]:
+        """Of what is worth less, and only if it is enough: no call waits for it."""
+        if now < self._raise_at:
+            return []
+        self._raise_at = now + LOOK_S
+        room = self.admission.room_for_zygote(now)
+        return [] if room is None else self._make_room(room, now)
 
     def _restore(self, now: float) -> list[Action]:
         """Nobody waits for room: those that gave some up, or were refused any, may have it again."""
@@ -622,21 +655,6 @@ class Roster:
             return []
         known.limit(None)
         return self._converge(known, now)
-
-    def _make_room(self, mib: float, now: float, taker: Deployment | None) -> list[Action]:
-        if self._look_at is not None:
-            return [] if taker is None else self._queue(taker)
-        room = self.admission.room_for(mib, now, taker)
-        actions: list[Action] = []
-        for known, count in room.idle:
-            actions += self._evict(known, count, now)
-        actions += room.zygotes
-        if room.is_enough:
-            return actions
-        self._look_at = now + LOOK_S
-        if room.giver is not None:
-            actions += self._retire_one(room.giver)
-        return actions if taker is None else actions + self._queue(taker)
 
     def _evict(self, known: Deployment, count: int, now: float) -> list[Action]:
         actions = self._release(known, count, now)

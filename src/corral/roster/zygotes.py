@@ -61,8 +61,8 @@ class Zygotes:
     def __init__(self, terms: ZygoteTerms) -> None:
         self.terms = terms
         self.can_keep = False
-        self.memory_mib = self.ending_mib = 0
-        """Of all; of those that were told to end."""
+        self.memory_mib = self.kept_mib = self.ending_mib = 0
+        """Of all; of those that could be given up; of those that were told to end."""
         self.evictions = 0
         self.reserve: Reserve = GreedyDual()
         self._known: dict[RevisionId, Zygote] = {}
@@ -155,6 +155,12 @@ class Zygotes:
         """What the next to be raised needs; 0: none is due, or it is not its turn."""
         return next(iter(self._due.values()), 0) if self._raising < self.terms.raised_at_once else 0
 
+    @property
+    def due_value(self) -> float:
+        """Of the next to be raised."""
+        revision = next(iter(self._due), None)
+        return 0.0 if revision is None else self.reserve.value(revision)
+
     def give_up(self, need_mib: float) -> list[DropZygote]:
         """End the least valuable until so much is on its way, or none is left."""
         orders: list[DropZygote] = []
@@ -189,6 +195,8 @@ class Zygotes:
         if known.state in LIVE:
             self.memory_mib += sign * known.memory_mib
             self._live += sign
+        if known.state == "kept":
+            self.kept_mib += sign * known.memory_mib
         if known.state == "ending":
             self.ending_mib += sign * known.memory_mib
         if known.state == "raising":
