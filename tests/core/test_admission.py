@@ -60,6 +60,14 @@ class Engine:
         """A call waits, and has for long enough that each of these asks for one more start."""
         return deeds(self.roster.want(GATE, revision, waiting, executing, 0.0, self.now))
 
+    def run_two(self, revision: RevisionId) -> InstanceId:
+        """Two that are idle; the older of them."""
+        self.deploy(revision)
+        first = self.run_one(revision, used_mib=80)
+        self.run_one(revision)
+        self.wait(2.0)
+        return first
+
     def loads(self, instance: InstanceId, load_s: float = 0.0, used_mib: float | None = None) -> list[Action]:
         """It becomes ready after `load_s`, and is measured."""
         self.now += load_s
@@ -387,6 +395,16 @@ def test_nothing_is_given_up_for_what_a_rule_foresees() -> None:
     engine.wait(2.0)
     much = Observation(arrived=500, completed=500, service_s=50.0, peak=1)
     assert deeds(engine.roster.observed(GATE, G, much, engine.now)) == []
+
+
+def test_a_scale_down_after_an_eviction_is_asked_again_when_it_was_refused() -> None:
+    engine = Engine(200)
+    evicted = engine.run_two(F)
+    engine.deploy(G)
+    assert engine.want(G) == [Release(GATE, F, 1)]
+    engine.end(evicted)
+    asked = [action for action in engine.wait(603.0) if action == Release(GATE, F, 1)]
+    assert len(asked) >= 2, "600 s after its last call, and each second from then on"
 
 
 def test_one_that_turns_out_busy_costs_a_second_and_then_another_goes() -> None:
