@@ -3,6 +3,8 @@
 import asyncio
 from collections import Counter
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import msgspec
 
@@ -10,7 +12,7 @@ from corral import link
 from corral.link import RevisionDrop, RevisionPut, RoutePut, Synced
 from corral.model import FunctionKey, Revision, RevisionId
 
-from .stage import Instance, Stage, play
+from .stage import Instance, Response, Stage, play
 
 ECHO = FunctionKey("default/echo")
 
@@ -96,6 +98,68 @@ def test_held_calls_go_by_the_new_shares_when_their_revision_has_none(tmp_path: 
     play(tmp_path, scene)
 
 
+def arrived(s: Stage) -> int:
+    """Calls that were counted, told to the engine already or not."""
+    told = [seen for message in s.engine.all(link.Observed) for seen in message.observations.values()]
+    pools = [lane.pool for lane in s.gateway.activator.lanes.values() if lane.has_pool]
+    return sum(seen.arrived for seen in (*told, *(pool.observe(monotonic()) for pool in pools)) if seen is not None)
+
+
+async def moved(s: Stage, count: int, **spec: Any) -> tuple[Revision, list[asyncio.Future[Response]]]:
+    """Calls that waited in a revision whose calls go to another from now on, which has no instance yet."""
+    old = s.deploy(number=1, **spec)
+    asked = []
+    for place in range(count):
+        asked.append(asyncio.ensure_future(s.get(f"/function/echo/{place}")))
+        await s.until(lambda: s.calls_in_pools() == len(asked))
+    new = another(old, 2)
+    s.engine.say(RevisionPut.of(new), RoutePut(ECHO, [(new.id, 100)]), RevisionDrop(old.id))
+    await s.until(lambda: old.id not in s.gateway.activator.lanes)
+    return new, asked
+
+
+def test_held_calls_that_move_count_once(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        old = s.deploy(number=1)
+        asked = [asyncio.ensure_future(s.get()) for _ in range(3)]
+        await s.until(lambda: s.calls_in_pools() == 3)
+        new = another(old, 2)
+        s.engine.say(RevisionPut.of(new), RoutePut(ECHO, [(new.id, 100)]))  # the old one is there still, with its count
+        lanes = s.gateway.activator.lanes
+        await s.until(lambda: new.id in lanes and lanes[new.id].has_pool)
+        assert arrived(s) == 3
+        await s.instance(new, lambda call: call.answer(b"new"))
+        assert [(await each).body for each in asked] == [b"new"] * 3
+
+    play(tmp_path, scene)
+
+
+def test_held_calls_that_move_keep_their_order_and_are_not_too_many_for_the_queue(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        new, asked = await moved(s, 3, queue=3)
+        smaller = msgspec.structs.replace(new, spec=msgspec.structs.replace(new.spec, queue=1), number=3)
+        smaller = msgspec.structs.replace(smaller, id=RevisionId(f"{ECHO}@3"))
+        s.engine.say(RevisionPut.of(smaller), RoutePut(ECHO, [(smaller.id, 100)]), RevisionDrop(new.id))
+        instance = await s.instance(smaller, lambda call: call.answer())
+        assert [(await each).status for each in asked] == [200] * 3
+        assert [call.target for call in instance.calls] == ["/0", "/1", "/2"]
+
+    play(tmp_path, scene)
+
+
+def test_held_call_that_moves_waits_no_longer_than_its_limit_in_all(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        new, [asked] = await moved(s, 1, hold_s=20.0)
+        lane = s.gateway.activator.lanes[new.id]
+        [call] = lane.waiting()
+        lane._carry_out(lane.pool.tick(call.arrived + 20.0))
+        answer = await asked
+        assert (answer.status, answer.error["code"]) == (503, "start_timeout")
+        assert "within 20 s, its limit" in answer.error["message"]
+
+    play(tmp_path, scene)
+
+
 def test_engine_that_comes_back_in_the_middle_of_a_swap_changes_nothing_it_does_not_name(tmp_path: Path) -> None:
     async def scene(s: Stage) -> None:
         old = s.deploy(number=1)
@@ -127,6 +191,7 @@ def test_call_that_was_not_begun_in_a_revision_that_is_left_goes_to_the_new_one(
         first.die()
         answer = await asked
         assert (answer.status, answer.body) == (200, b"2")
+        assert arrived(s) <= 1, "it came once, and may have been counted in a pool that is gone"
         await s.until(lambda: old.id not in s.gateway.activator.lanes)
 
     play(tmp_path, scene)

@@ -82,7 +82,8 @@ class Lane:
 
     # -- calls ----------------------------------------------------------------------------------------------
 
-    def offer(self, call: Call, front: bool = False) -> None:
+    def offer(self, call: Call, front: bool = False, since: float | None = None) -> None:
+        """`front` and `since` as in Pool.offer."""
         deadline = call.deadline
         if deadline >= self._latest:
             self._latest = deadline
@@ -95,7 +96,7 @@ class Lane:
             self.activator.watch(self, deadline)
         now = monotonic()
         hold_until = min(call.arrived + self.hold_s, deadline) if front else min(now + self.hold_s, deadline)
-        actions = self.pool.offer(call.id, now, hold_until, front)
+        actions = self.pool.offer(call.id, now, hold_until, front, since)
         if actions:
             self._carry_out(actions)
         else:
@@ -183,7 +184,7 @@ class Lane:
         """Held calls go where the calls of their name go now: None, they stay here. Raises nothing: a call whose name
         leads nowhere any more is told so."""
         now = monotonic()
-        for call in self.waiting():
+        for call in reversed(self.waiting()):  # each is put in front, the oldest last
             try:
                 successor = find(call.key)
             except CorralError as fault:
@@ -195,10 +196,11 @@ class Lane:
                 successor.take_over(call)
 
     def take_over(self, call: Call) -> None:
-        """One that another lane does not carry out any more."""
+        """One that another lane accepted and does not carry out any more. It arrived there: here it is not counted,
+        and its limits go on from then."""
         call.lane = self
         call.deadline = call.arrived + self.timeout_s
-        self.offer(call)
+        self.offer(call, front=True, since=call.arrived)
 
     def offer_again(self, call: Call) -> None:
         """One that was begun nowhere. Where no calls come any more it goes where those of its name go now."""

@@ -56,16 +56,19 @@ class Pool:
 
     # -- calls ----------------------------------------------------------------------------------------------
 
-    def offer(self, call: CallId, now: float, hold_until: float, front: bool = False) -> Sequence[Action]:
+    def offer(
+        self, call: CallId, now: float, hold_until: float, front: bool = False, since: float | None = None
+    ) -> Sequence[Action]:
         """A call arrived: dispatched, held until `hold_until`, or refused (QueueFull; the block's fault). `front`
-        puts a call that was dispatched in vain before those that wait, also past the queue's limit."""
+        puts a call that was accepted before, and dispatched or held in vain, before those that wait, also past the
+        queue's limit; it is not counted again. `since` is when it began to wait in another pool; None: now."""
         if not front:
             self._arrived += 1
             if not (self._executing or self._waiting or self._foreign):
                 self._from_idle += 1
         worker = self._choose(self._busy, self._idle) if front or not self._waiting else None
         if worker is None:
-            return self._hold(call, now, hold_until, front)
+            return self._hold(call, now, hold_until, front, now if since is None else since)
         self._in_flight_s -= now
         dispatch = self._dispatch(call, worker, now)
         in_flight = len(self._executing) + len(self._waiting) + self._foreign
@@ -332,7 +335,7 @@ class Pool:
         self._told = min(self._told, len(self._waiting))
         return actions
 
-    def _hold(self, call: CallId, now: float, hold_until: float, front: bool) -> Sequence[Action]:
+    def _hold(self, call: CallId, now: float, hold_until: float, front: bool, since: float) -> Sequence[Action]:
         if self._is_blocked(now):
             assert self._fault is not None
             return (Refuse(call, self._fault),)
@@ -341,7 +344,7 @@ class Pool:
         if len(self._waiting) >= limit and not front:
             fault = f"{len(self._waiting)} calls wait for {self.revision}, its queue allows {limit}: try again later"
             return (Refuse(call, QueueFull(fault)),)
-        arrived = min(now, self._oldest()) if front and self._waiting else now
+        arrived = min(since, self._oldest()) if front and self._waiting else since
         self._waiting[call] = _Held(arrived, hold_until)
         if front:
             self._waiting.move_to_end(call, last=False)
