@@ -35,8 +35,12 @@ def waiting(made: Stage) -> list[int]:
 
 
 def is_waiting(pid: int) -> bool:
-    """Behind all that it opened on its way."""
-    return files(pid) == ["0", "1", "2", "3", "4"]
+    """Behind all that it opens on its way, and asleep: it passes this number of files once before, on the move."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state == "S" and files(pid) == ["0", "1", "2", "3", "4"]
 
 
 def files(pid: int) -> list[str]:
