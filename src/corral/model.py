@@ -138,6 +138,10 @@ def key_of(revision: RevisionId) -> FunctionKey:
     return FunctionKey(revision.rpartition("@")[0])
 
 
+def number_of(revision: RevisionId) -> int:
+    return int(revision.rpartition("@")[2])
+
+
 class Revision(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment of a function: its code and settings, never changed afterwards."""
 

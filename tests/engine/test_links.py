@@ -10,6 +10,8 @@ import msgspec
 import pytest
 
 from corral import link
+from corral.config import Keeper as KeeperSettings
+from corral.config import Settings
 from corral.link import Hello
 from corral.model import ExitCause, FunctionKey, FunctionSpec, InstanceId, Revision, RevisionId, SlotId
 from corral.package.bundle import pack
@@ -77,6 +79,21 @@ def test_describe_says_whether_a_revision_has_a_zygote_and_why_not(tmp_path: Pat
         await zygote_is(w, "none: importing it left 1 thread behind")
 
     play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    ("isolation", "said"),
+    [
+        ("strict", "none: keeper.isolation = strict, so every instance loads its code by itself"),
+        ("auto", "none: they need cgroups, which are not there"),
+    ],
+)
+def test_describe_says_why_no_function_has_a_zygote(tmp_path: Path, isolation: str, said: str) -> None:
+    async def scene(w: World) -> None:
+        await deployed(w, initial=0)
+        await zygote_is(w, said)
+
+    play(tmp_path, scene, settings=Settings(keeper=KeeperSettings(isolation=isolation)))
 
 
 def test_without_a_slot_the_assign_waits_for_started(tmp_path: Path) -> None:

@@ -155,5 +155,6 @@ def test_describe_shows_the_last_decisions_with_what_they_were_made_from(tmp_pat
         await w.keeper.got(link.Start)
         (decision,) = (await w.get(HELLO)).json["decisions"]
         assert (decision["desired"], decision["inputs"]["waiting"], decision["inputs"]["ready"]) == (1, 2, 0)
+        assert decision["number"] == 1
 
     play(tmp_path, scene)

@@ -103,8 +103,7 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
     _print_decisions(function["decisions"])
     _print_cold_start(function.get("last_cold_start") or {})
     for gone in function.get("exits") or []:
-        when = time.strftime("%H:%M:%S", time.localtime(gone["at"])) if gone.get("at") else ""
-        click.echo(f"exit       {when} {gone['instance']} {gone['cause']}: {gone['detail']}")
+        click.echo(_exit(gone))
 
 
 def _privacy(function: dict[str, Any]) -> str:
@@ -140,12 +139,24 @@ def _memory(memory: dict[str, Any] | None) -> str:
 
 
 def _zygote(function: dict[str, Any]) -> str:
+    """In one sentence; empty: none was thought of. Why there is none the keeper knows better than the plan."""
     said, rank = function.get("zygote") or "", function.get("zygote_rank")
-    if rank is None:
+    if rank is None or (rank["state"] == "none" and said.startswith("none")):
         return said
-    worth = f"saves {seconds(rank['saves_s'])} a start, value {rank['value']:.3g}"
-    held = f", {rank['memory_mib']} MiB" if rank["memory_mib"] else ""
-    return "; ".join(filter(None, [said, f"{rank['state']}{held}, {worth}"]))
+    saves = f"{seconds(rank['saves_s'])} a start"
+    return {
+        "due": f"wanted: it would save {saves}, and is raised when there is room for it",
+        "raising": f"being raised: it will save {saves}",
+        "kept": f"kept: it holds {rank['memory_mib']} MiB and saves {saves}",
+        "ending": f"being ended: it saved {saves}",
+    }.get(rank["state"], f"none: it would save {saves}")
+
+
+def _exit(gone: dict[str, Any]) -> str:
+    when = time.strftime("%H:%M:%S", time.localtime(gone["at"])) if gone.get("at") else ""
+    # What Corral ended says its cause itself.
+    said = gone["detail"] if gone["detail"].endswith(f": {gone['cause']}") else f"{gone['cause']}: {gone['detail']}"
+    return f"exit       {when} {gone['instance']} {said}"
 
 
 def _calls_go(function: dict[str, Any]) -> str:
@@ -184,20 +195,23 @@ def _print_instances(function: dict[str, Any]) -> None:
 
 
 def _print_decisions(decisions: list[dict[str, Any]]) -> None:
-    """The last ones with what each was decided from, a column for each input."""
+    """The last ones with what each was decided from, a column for each input; of several revisions, with its number."""
     if not decisions:
         return
+    numbers = [str(each["number"]) for each in decisions]
+    is_mixed = len(set(numbers)) > 1
     inputs = list(dict.fromkeys(name for each in decisions for name in each["inputs"]))
-    head = ("DECIDED", "WANTED", "HAD", *(name.upper() for name in inputs), "WHY")
+    head = ("DECIDED", *(["REVISION"] if is_mixed else []), "WANTED", "HAD", *(name.upper() for name in inputs), "WHY")
     rows = [
         [
             time.strftime("%H:%M:%S", time.localtime(each["at"])),
+            *([number] if is_mixed else []),
             str(each["desired"]),
             str(each["have"]),
             *(f"{each['inputs'][name]:g}" if name in each["inputs"] else "-" for name in inputs),
             each["why"],
         ]
-        for each in decisions
+        for each, number in zip(decisions, numbers, strict=True)
     ]
     print_table(head, rows)
 

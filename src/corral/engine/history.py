@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import msgspec
 
-from corral.model import STAMPS, ExitCause, FunctionKey, InstanceId, Observation
+from corral.model import STAMPS, ExitCause, FunctionKey, InstanceId, Observation, number_of
 from corral.roster import Decided
 
 KEPT = 10
@@ -25,6 +25,8 @@ class ExitSeen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecisionSeen(msgspec.Struct, frozen=True, kw_only=True):
+    number: int
+    """Of the revision."""
     desired: int
     have: int
     why: str
@@ -117,7 +119,12 @@ class History:
     def decided(self, key: FunctionKey, decision: Decided, wall: float) -> None:
         self.decisions += 1
         seen = DecisionSeen(
-            desired=decision.desired, have=decision.have, why=decision.why, inputs=decision.inputs, at=wall
+            number=number_of(decision.revision),
+            desired=decision.desired,
+            have=decision.have,
+            why=decision.why,
+            inputs=decision.inputs,
+            at=wall,
         )
         function = self._news(key)
         function.decisions = (*function.decisions, seen)[-KEPT:]

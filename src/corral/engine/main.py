@@ -111,6 +111,7 @@ class Engine:
                 monotonic=clock.monotonic,
                 uploads=uploads,
                 upload_max_bytes=limits.bytes_max + limits.members_max * MEMBER_OVERHEAD_BYTES + 1024 * 1024,
+                is_strict=settings.keeper.isolation == "strict",
                 host=settings.server.host,
             )
         )

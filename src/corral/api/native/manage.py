@@ -65,6 +65,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     uploads: Path
     """Folder for archives on their way in."""
     upload_max_bytes: int
+    is_strict: bool
+    """keeper.isolation = strict."""
     host: str
     """The configured host name, allowed in Host besides loopback and addresses."""
 
@@ -155,7 +157,9 @@ class _Api:
     async def describe(self, request: Request) -> Response:
         revision = self._catalog.get(self._namespace(request), request.path_params["name"])
         secrets = _is_asked(request, "secrets")
-        return _json(views.described(revision, self._catalog, self._fleet, self._parts.monotonic(), secrets))
+        parts = self._parts
+        now, is_strict = parts.monotonic(), parts.is_strict
+        return _json(views.described(revision, self._catalog, self._fleet, now, secrets, is_strict=is_strict))
 
     async def upload(self, request: Request) -> Response:
         namespace = self._namespace(request)

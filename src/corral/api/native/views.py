@@ -76,8 +76,11 @@ def _state(revision: Revision, shares: Mapping[int, Any], fleet: Fleet) -> str:
     return "draining" if fleet.instances(revision.id) else "kept"
 
 
-def described(revision: Revision, catalog: Catalog, fleet: Fleet, now: float, secrets: bool = False) -> dict[str, Any]:
-    """`now` is monotonic, seconds. `last_cold_start` is stamp -> seconds since the stamp before it."""
+def described(
+    revision: Revision, catalog: Catalog, fleet: Fleet, now: float, secrets: bool = False, *, is_strict: bool = False
+) -> dict[str, Any]:
+    """`now` is monotonic, seconds; `is_strict` means keeper.isolation = strict. `last_cold_start` is stamp -> seconds
+    since the stamp before it."""
     history = fleet.history.look(revision.key)
     decision = fleet.why(revision.id)
     totals = history.totals
@@ -103,7 +106,7 @@ def described(revision: Revision, catalog: Catalog, fleet: Fleet, now: float, se
         "last_cold_start_at": None if history.cold_start is None else history.cold_start.at,
         "exits": [msgspec.to_builtins(each) for each in history.exits],
         "problem": history.problem,
-        "zygote": history.zygote,
+        "zygote": history.zygote or _no_zygotes(fleet, is_strict),
         "zygote_rank": _built(fleet.admission.zygotes.view(revision.id)),
         "memory": _built(fleet.memory(revision.id)),
         "tier": None if fleet.node.inventory is None else fleet.node.inventory.tier,
@@ -114,6 +117,17 @@ def described(revision: Revision, catalog: Catalog, fleet: Fleet, now: float, se
             "mean_service_s": totals.service_s / totals.completed if totals.completed else None,
         },
     }
+
+
+def _no_zygotes(fleet: Fleet, is_strict: bool) -> str | None:
+    """Why no function has one; None: they may."""
+    inventory = fleet.node.inventory
+    if inventory is None or inventory.keeps_zygotes:
+        return None
+    if is_strict:
+        return "none: keeper.isolation = strict, so every instance loads its code by itself"
+    lacking = "isolation T1, and this server has T0" if inventory.tier == "T0" else "cgroups, which are not there"
+    return f"none: they need {lacking}"
 
 
 def demand(key: FunctionKey, days: Sequence[DaySeen]) -> dict[str, Any]:
