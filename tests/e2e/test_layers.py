@@ -62,6 +62,14 @@ def test_a_requirement_is_installed_once_and_imported(server: Server, tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["zip", "gztar"])
+def test_an_archive_may_hold_the_folder_itself(shared: Server, tmp_path: Path, kind: str) -> None:
+    function(tmp_path / "repo-main", "", "def handler(event): return 'inside'\n")
+    archive = shutil.make_archive(str(tmp_path / f"inside-{kind}"), kind, tmp_path, "repo-main")
+    assert f"deployed inside-{kind} as revision 1" in shared.ok("deploy", archive)
+    assert shared.call(f"inside-{kind}").body == b"inside"
+
+
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
 def test_an_archive_is_deployed_like_the_folder_in_it(shared: Server, tmp_path: Path, kind: str) -> None:
     code = function(tmp_path / "code", "./dep-1.0-py3-none-any.whl\n")
     wheel(code)

@@ -56,7 +56,7 @@ def deploy(
     may then be left out, or pick one. An archive without one may name the function by its own name."""
     name, path = _name_and_path(words)
     flags["env"] = _environment(flags["env"])
-    with opened(path) as folder:
+    with opened(path, flags["handler"]) as folder:
         if not (folder / FILE).is_file():
             name = name or stem(path)
         deployments = read_deployments(folder, name, namespace, flags)

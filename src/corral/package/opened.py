@@ -7,6 +7,8 @@ from pathlib import Path
 
 from corral.package.archive import SUFFIXES, Limits, unpack
 
+BESIDE = frozenset({"__MACOSX", ".DS_Store"})
+"""What a desktop adds to an archive."""
 LIMITS = Limits(bytes_max=1024 * 1024 * 1024, members_max=100_000)
 """At the client. What is deployed, the server limits."""
 
@@ -20,8 +22,9 @@ def stem(path: Path) -> str | None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Path]:
-    """`path` itself, or the folder with the files of the archive that it is. Raises Invalid."""
+def opened(path: Path, handler: str | None) -> Iterator[Path]:
+    """`path` itself, or the folder with the files of the archive that it is. `handler`: the one asked for, if any.
+    Raises Invalid."""
     if stem(path) is None:
         yield path
         return
@@ -30,4 +33,12 @@ def opened(path: Path) -> Iterator[Path]:
         folder = Path(around) / path.name
         folder.mkdir()
         unpack(path, folder, LIMITS)
-        yield folder
+        yield _begin(folder, handler)
+
+
+def _begin(folder: Path, handler: str | None) -> Path:
+    """Where the package begins: many tools put all there is into one folder, named after the project."""
+    inner = [each for each in folder.iterdir() if each.name not in BESIDE]
+    if len(inner) != 1 or not inner[0].is_dir() or (handler or "").startswith(f"{inner[0].name}/"):
+        return folder
+    return inner[0]
