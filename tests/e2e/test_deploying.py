@@ -171,6 +171,15 @@ def test_call_that_ended_without_its_function_is_in_the_log(
     assert said in line, line
 
 
+def test_call_that_was_late_because_of_its_output_says_so_in_the_log(shared: Server) -> None:
+    code = "def handler(event):\n    while True: print('x' * 4000)\n"
+    shared.deploy("chatty", code, "--timeout", "2s")
+    assert shared.call("chatty").status == 504
+    told = wait_for("its line", lambda: [each for each in shared.ok("logs", "chatty").splitlines() if "CallTi" in each])
+    assert "its timeout of 2 s; what it printed waited " in told[0]
+    shared.ok("delete", "chatty")
+
+
 def test_redeploying_makes_a_new_revision(shared: Server) -> None:
     shared.deploy("again", "def handler(event): return 'one'\n")
     assert shared.call("again").body == b"one"

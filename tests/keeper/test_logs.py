@@ -131,6 +131,28 @@ def test_a_flood_waits_in_its_pipe_while_a_neighbour_is_read(tmp_path: Path) -> 
     play(tmp_path, scene, log_rate_kib_s=64)
 
 
+def test_output_that_was_held_back_is_told_of_its_author_alone(tmp_path: Path) -> None:
+    async def scene(room: Room) -> None:
+        flood, quiet = room.logs.open(ONE, KEY, None), room.logs.open(TWO, KEY, None)
+        os.write(quiet, b"heard\n")
+        os.set_blocking(flood, False)
+
+        def pour() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(flood, b"y\n" * 500)
+            return room.logs.held_back(ONE) != ""
+
+        assert room.logs.held_back(ONE) == ""
+        await room.until(pour)
+        await room.until(lambda: pour() and "2 times" in room.logs.held_back(ONE))
+        assert "what it printed waited 2 times" in room.logs.held_back(ONE)
+        assert "the log takes 64 KiB/s of a function (keeper.log_rate_kib_s)" in room.logs.held_back(ONE)
+        assert room.logs.held_back(TWO) == ""
+
+    play(tmp_path, scene, log_rate_kib_s=64)
+
+
 def test_a_flood_is_bounded_on_disk(tmp_path: Path) -> None:
     async def scene(room: Room) -> None:
         for number in range(20):

@@ -4,6 +4,7 @@ import asyncio
 import collections
 import logging
 import os
+import select
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -60,6 +61,10 @@ class Pipe:
             os.close(writer)
         self.splitter = Splitter()
         self.last_line = ""
+        self.held = 0
+        """How often it was full while nothing was read, so that its author waited."""
+        self.held_s = 0.0
+        """In all, as far as it is over; its author may have begun to wait later."""
 
     def remember(self, lines: Sequence[Line]) -> None:
         if lines:
@@ -68,6 +73,18 @@ class Pipe:
     def give_to(self, user: int) -> None:
         """So that it can open its own /dev/stdout."""
         os.fchown(self.fd, user, user)
+
+    @property
+    def is_full(self) -> bool:
+        look = select.poll()
+        look.register(self.fd, select.POLLOUT)
+        return not look.poll(0)
+
+    def count(self, unread_s: float) -> None:
+        """It was not read for so long."""
+        if self.is_full:
+            self.held += 1
+            self.held_s += unread_s
 
     def read(self, size: int) -> bytes:
         """Empty: nothing there."""
@@ -141,6 +158,22 @@ class Logs:
         """A line of Corral's own, about a request or about none."""
         self._keep(key, instance, [Line(request, text)], source="corral")
 
+    def held_back(self, instance: InstanceId) -> str:
+        """That its output had to wait, and for how long, as the end of a sentence about what became late; empty: it had
+        not."""
+        key = self._key_by_instance.get(instance)
+        if key is None:
+            return ""
+        function = self._logs[key]
+        pipe = function.pipes[instance]
+        times = pipe.held + (function.is_paused and pipe.is_full)
+        if not times:
+            return ""
+        counted = "once" if times == 1 else f"{times} times"
+        took = f", {pipe.held_s:.1f} s in all" if pipe.held_s >= 0.05 else ""
+        rate = f"the log takes {self._rate / 1024:g} KiB/s of a function (keeper.log_rate_kib_s)"
+        return f"; what it printed waited {counted}{took}: {rate}"
+
     # -- functions --------------------------------------------------------------------------------------------
 
     def follow(self, key: FunctionKey, on: bool) -> None:
@@ -180,15 +213,17 @@ class Logs:
         function.is_paused = True
         for pipe in function.pipes.values():
             loop.remove_reader(pipe.fd)
-        loop.call_later(wait_s, self._resume, key)
+        loop.call_later(wait_s, self._resume, key, wait_s)
 
-    def _resume(self, key: FunctionKey) -> None:
+    def _resume(self, key: FunctionKey, unread_s: float) -> None:
         function = self._logs.get(key)
         if function is None:
             return
         loop = asyncio.get_running_loop()
+        for pipe in function.pipes.values():
+            pipe.count(unread_s)
         if function.pending_bytes > PENDING_MAX_BYTES:
-            loop.call_later(FLUSH_S, self._resume, key)
+            loop.call_later(FLUSH_S, self._resume, key, FLUSH_S)
             return
         function.is_paused = False
         for instance, pipe in function.pipes.items():

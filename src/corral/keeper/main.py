@@ -231,7 +231,8 @@ class Keeper:
 
     def _note(self, note: Note) -> None:
         if _is_key(note.key) and DNS_LABEL.match(note.instance) and len(note.request) <= REQUEST_MAX:
-            self._logs.note(note.instance, note.key, note.text[:NOTE_MAX], note.request)
+            text = note.text[:NOTE_MAX] + self._logs.held_back(note.instance)
+            self._logs.note(note.instance, note.key, text, note.request)
 
     def _build(self, build: Build) -> None:
         revision = build.revision
