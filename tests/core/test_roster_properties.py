@@ -426,3 +426,31 @@ def test_budget_holds_in_any_order_and_is_given_back_to_the_last(
     world.zygote_ends(0)
     budget = world.roster.admission.budget
     assert (budget.instances_mib, budget.zygotes_mib, budget.zygotes) == (0, 0, 0)
+
+
+def test_what_a_restarted_engine_adopts_is_charged_before_anything_starts() -> None:
+    """Two functions with `min = 2` in room for two: one instance of each runs when the engine comes back."""
+    world = World(2, 2, 1, 220)
+    world.gateway_up(0)
+    world.keeper_up(0)
+    world.deployed(0)
+    world.failed(0)
+    world.deployed(1)
+    world.gateway_dies(0)
+    assert len(world.running) == 2
+    world.engine_restarts(1)
+    assert world.charged_mib() <= 220
+
+
+def test_knative_learns_that_an_instance_is_ready_though_another_was_given_up() -> None:
+    """It asks one of two back while one starts: the busy one serves on, the starting one is given up."""
+    world = World(0, 2, 0, engine="knative")
+    world.gateway_up(0)
+    world.keeper_up(0)
+    world.deployed(0)
+    world.want(0)
+    world.step("ready", 0, 20.0)
+    world.step("busy", 0, 20.0)
+    world.step("answer", 1, 0.0)
+    world.calm()
+    assert not world.running

@@ -236,7 +236,8 @@ class Roster:
             return [stop, *self._miss(known, now, "a gateway gave an instance up")]
         if known.cap is not None:
             return [stop, *self._miss(known, now, known.cap_why)]
-        return [stop, *self._converge(known, now)]
+        # Which one it would be was not known: one that starts is given up, and more are ready than the scaler was told.
+        return [stop, *self._ask(known, now)]
 
     def overrun(self, instance: InstanceId, now: float) -> Sequence[Action]:
         """A call's timeout passed in it: Stop with cause TIMEOUT."""
@@ -726,7 +727,10 @@ class Roster:
             nothing = Scaling(min=0, max=0, initial=0, idle_s=0.0, concurrency=1)
             known = self._revisions.add(revision, nothing)
             known.is_removed = True
-        return self._add(instance, known, State.READY, now)
+        adopted = self._add(instance, known, State.READY, now)
+        # At once: others are reviewed before it, and may not start in what it uses.
+        self.admission.note(known)
+        return adopted
 
     def _take_held(
         self, gateway: GatewayId, instance: InstanceId, revision: RevisionId, now: float
