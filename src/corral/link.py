@@ -316,6 +316,10 @@ class Build(Message, frozen=True):
     """Its `layer` says what has to be there afterwards."""
     source: str
     """The file of the package that names them: `requirements.txt` or `pyproject.toml`."""
+    requirements: str | None = None
+    """What to install, one in a line, exactly as the layer stands for it. None: some of it lies in the package, for
+    which the layer then stands too, and `source` has to be read there."""
+    constraints: str = ""
 
 
 class BuildDrop(Message, frozen=True):

@@ -207,6 +207,14 @@ class Store(Protocol):
     async def delete_token(self, digest: str) -> bool: ...
 
 
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """Dependencies as texts for an installer, one in a line."""
+
+    requirements: str
+    constraints: str
+    """They limit versions and ask for nothing."""
+
+
 class Needed(msgspec.Struct, frozen=True, kw_only=True):
     """What a package needs besides itself."""
 
@@ -218,6 +226,8 @@ class Needed(msgspec.Struct, frozen=True, kw_only=True):
     """Requirements, those left out that they bring along."""
     is_plain: bool
     """All are to come from the index, and none brings options of its own."""
+    written: Written | None
+    """None: some of it lies in the package, and `source` has to be read there."""
 
 
 IDLE_MINUTES_MAX = 240

@@ -37,7 +37,7 @@ def test_dependencies_are_there_before_the_code_is_loaded(tmp_path: Path) -> Non
         assert answer.status == 201, answer
         build, start = w.keeper.all(link.Build)[0], w.keeper.all(link.Start)[0]
         assert w.keeper.received.index(build) < w.keeper.received.index(start)
-        assert build.source == "requirements.txt"
+        assert (build.source, build.requirements, build.constraints) == ("requirements.txt", "jinja2\n", "")
         assert answer.json["layer"] == build.revision.layer == start.revision.layer
 
     play(tmp_path, scene)

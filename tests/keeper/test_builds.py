@@ -109,7 +109,15 @@ class Stage:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._news.wait(), 0.01)
 
-    def ask(self, name: str, files: dict[str, bytes], requirements: str, layer: str = LAYER, **spec: Any) -> Revision:
+    def ask(
+        self,
+        name: str,
+        files: dict[str, bytes],
+        requirements: str,
+        layer: str = LAYER,
+        written: str | None = None,
+        **spec: Any,
+    ) -> Revision:
         package = self.data / "packages/default" / f"p{name}"
         for path, content in {**files, "requirements.txt": requirements.encode(), "app.py": b""}.items():
             (package / path).parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +133,7 @@ class Stage:
             spec=FunctionSpec(**spec),
             created_at=0.0,
         )
-        self.builds.ask(Build(revision, "requirements.txt"))
+        self.builds.ask(Build(revision, "requirements.txt", written))
         return revision
 
     async def answer(self, revision: Revision) -> Built:
@@ -197,6 +205,18 @@ def test_what_was_installed_is_ours_and_read_only_and_compiled(tier: str) -> Non
         assert made.log().endswith("+ dep==1.0 (from file:///build/package/dep-1.0-py3-none-any.whl)\ninstalled\n") or (
             tier == "T0" and "+ dep==1.0" in made.log()
         )
+
+    on(tier, play)
+
+
+def test_what_the_layer_stands_for_is_installed_whatever_the_package_says(tier: str) -> None:
+    """Its key covers the words that were sent; the package's own could put another one's code under it."""
+
+    async def play(made: Stage) -> None:
+        files = {**wheel(), "pyproject.toml": b"[tool.uv]\nfind-links = ['.']\n"}
+        built = await made.built(files, DEP, written="dep\n--no-index\n")
+        assert "dep was not found" in " ".join(built.error.split()), built
+        assert not made.left()
 
     on(tier, play)
 

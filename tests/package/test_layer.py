@@ -36,6 +36,8 @@ EQUAL = {
     "byte order mark": ("\ufeffa", "a"),
 }
 DIFFERENT = {
+    "a line below a comment that ends in a backslash": ("a\n# \\\n./own-1-py3-none-any.whl\n", "a"),
+    "a line below such a comment beside a name": ("a  # \\\nb\n", "a"),
     "version": ("a==1", "a==2"),
     "another": ("a", "a\nb"),
     "marker": ("a; python_version<'3.12'", "a"),
@@ -79,6 +81,27 @@ def test_a_changed_package_keeps_the_layer_of_what_comes_from_elsewhere(tmp_path
     read = found(tmp_path, f"{line}\nother\n")
     assert not read.is_local
     assert layer_key(read, "python3", "1" * 64) == layer_key(read, "python3", "2" * 64)
+
+
+def test_installers_are_given_what_the_key_covers_and_not_the_file(tmp_path: Path) -> None:
+    text = (
+        "Mine [b] >= 1 ; python_version < '4'  # why\n-r more.txt\n-c bounds.txt\n--pre\nz==1 \\\n  --hash=sha256:00\n"
+    )
+    read = found(tmp_path, text, more__txt="other\n", bounds__txt="z<2\n")
+    assert read.written is not None
+    assert set(read.written.requirements.splitlines()) == {
+        "mine[b]>=1 ; python_version < '4'", "other", "--pre", "z==1 --hash=sha256:00",
+    }  # fmt: skip
+    assert read.written.constraints == "z<2\n"
+    assert found(tmp_path / "local", "./mine-1.0-py3-none-any.whl\nother\n").written is None
+
+
+# What Python calls line ends, and installers do not.
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x1e", "\x85", "\u2028", "\u2029"])
+def test_no_character_hides_a_line_from_the_key(tmp_path: Path, end: str) -> None:
+    for text in (f"a{end}./own-1-py3-none-any.whl", f"# why{end}./own-1-py3-none-any.whl\na", f"a>=1{end}./own.whl"):
+        read = found(tmp_path, text)
+        assert read.is_local or (read.written is not None and "\n./own" not in read.written.requirements)
 
 
 PLAIN = {"a": True, "a==1": True, "a[b]>=1; python_version<'3'": True, "a @ https://example.com/a.whl": False,

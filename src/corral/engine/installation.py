@@ -53,16 +53,16 @@ class Installation:
         """What went wrong with each; empty: all layers are on disk."""
         faults: list[Fault] = []
 
-        async def install(revision: Revision, source: str) -> None:
+        async def install(revision: Revision, needed: Needed) -> None:
             try:
-                await self._layers.install(revision, source)
+                await self._layers.install(revision, needed)
             except CorralError as fault:
                 faults.append((revision, fault))
 
         async with asyncio.TaskGroup() as group:
             for revision, needed in zip(revisions, needs, strict=True):
                 if needed is not None:
-                    group.create_task(install(revision, needed.source), name=f"install {revision.id}")
+                    group.create_task(install(revision, needed), name=f"install {revision.id}")
         return faults
 
 

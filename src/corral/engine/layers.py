@@ -7,6 +7,7 @@ from corral import link
 from corral.engine.links import Links
 from corral.errors import BuildFailed, Unavailable
 from corral.model import Revision, RevisionId
+from corral.ports import Needed
 
 WAIT_MAX_S = 580.0
 """For an installation and those before it: then whoever asked for the deployment gave up as well."""
@@ -33,13 +34,17 @@ class Layers:
             del self._holds[key]
             self._links.tell_keeper(link.LayerDrop(*key))
 
-    async def install(self, revision: Revision, source: str) -> None:
+    async def install(self, revision: Revision, needed: Needed) -> None:
         """Returns when its layer is on disk; at once when it is there already. Raises BuildFailed, or Unavailable when
         the keeper is away or goes."""
         if self._links.keeper is None:
             raise Unavailable("the keeper is away, so the dependencies could not be installed")
         done = self._waiting[revision.id] = asyncio.get_running_loop().create_future()
-        self._links.tell_keeper(link.Build(revision, source))
+        written = needed.written
+        build = link.Build(revision, needed.source)
+        if written is not None:
+            build = link.Build(revision, needed.source, written.requirements, written.constraints)
+        self._links.tell_keeper(build)
         try:
             async with asyncio.timeout(WAIT_MAX_S):
                 built = await done
@@ -51,7 +56,7 @@ class Layers:
                 self._links.tell_keeper(link.BuildDrop(revision.id))
         if built.error:
             raise BuildFailed(
-                f"the dependencies of {source} could not be installed: {built.error}", output=built.output
+                f"the dependencies of {needed.source} could not be installed: {built.error}", output=built.output
             )
 
     # -- what the keeper says -------------------------------------------------------------------------------

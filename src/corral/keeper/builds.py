@@ -159,6 +159,8 @@ class Builds:
             interpreter=find_interpreter(revision.spec.runtime),
             package=f"packages/{revision.namespace}/{revision.package}",
             source=asked.first.source,
+            requirements=asked.first.requirements,
+            constraints=asked.first.constraints,
             wheels_only=self._install == "wheels",
         )
         place = self._builder.place(recipe)

@@ -13,12 +13,13 @@ from typing import Literal
 import msgspec
 
 from corral.errors import Invalid
+from corral.ports import Written
 
 Source = Literal["requirements.txt", "pyproject.toml"]
 REQUIREMENTS: Source = "requirements.txt"
 PROJECT: Source = "pyproject.toml"
 
-FORMAT = 1
+FORMAT = 2
 """Raised when layers are built otherwise than before: those that exist are then built anew."""
 FILE_MAX_BYTES = 1024 * 1024
 FILES_MAX = 32
@@ -34,6 +35,10 @@ _INCLUDES = re.compile(r"(-r|--requirements?|-c|--constraints?)(?:\s*=\s*|\s+)?(
 _HARMLESS = re.compile(r"(--pre|--prefer-binary|--require-hashes|--no-index|--only-binary|--no-binary|--hash)\b")
 _ADDRESS = re.compile(r"(-i|--index-url|--extra-index-url|-f|--find-links)(?:\s*=\s*|\s+)?https?://")
 _COMMENT = re.compile(r"(^|\s)#.*")
+_BOUND = "-c "
+"""Before what limits a version and asks for nothing."""
+_LINE_END = re.compile(r"\r\n|\r|\n")
+"""As installers see it: str.splitlines knows more of them."""
 _ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -49,6 +54,18 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     def is_plain(self) -> bool:
         """Names of the index and versions alone: no address, no path, no option but hashes."""
         return not self.is_local and all(_INDEXED.match(line) for line in self.lines)
+
+    @property
+    def written(self) -> Written | None:
+        """What an installer is given in the file's stead, so that it reads what the key covers and nothing else. None:
+        some of it lies in the package; then the key covers the whole package."""
+        if self.is_local:
+            return None
+        bounds = [line for line in self.lines if line.startswith(_BOUND)]
+        return Written(
+            requirements="".join(f"{line}\n" for line in self.lines if line not in bounds),
+            constraints="".join(f"{line.removeprefix(_BOUND)}\n" for line in bounds),
+        )
 
 
 def interpreter_tag(runtime: str) -> str:
@@ -108,7 +125,7 @@ class _Reader:
         if included is not None:
             if "://" in included["file"]:
                 raise Invalid(f"{where}{line[:80]!r}, must include a file of the package, not one from elsewhere")
-            kind = "-c " if line.startswith(("-c", "--c")) else prefix
+            kind = _BOUND if line.startswith(("-c", "--c")) else prefix
             yield from self.read(str(around / included["file"]), where, kind)
             return
         yield prefix + self._spelled(line, around)
@@ -167,11 +184,12 @@ def _of_project(folder: Path) -> Dependencies | None:
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """(number, line) without comments and empty lines; what a backslash continues is one line."""
+    """(number, line) without comments and empty lines; what a backslash continues is one line. A comment ends with its
+    own line, whatever it ends in."""
     begun, first = "", 0
-    for number, raw in enumerate(text.splitlines(), 1):
+    for number, raw in enumerate(_LINE_END.split(text), 1):
         first = first if begun else number
-        if raw.endswith("\\"):
+        if raw.endswith("\\") and _COMMENT.search(raw) is None:
             begun += raw[:-1] + " "
             continue
         line = _COMMENT.sub("", begun + raw).strip()

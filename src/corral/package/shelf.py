@@ -62,6 +62,7 @@ class Shelf:
             source=found.source,
             count=len(found.lines),
             is_plain=found.is_plain,
+            written=found.written,
         )
 
     def hold(self, namespace: str, package: str) -> None:

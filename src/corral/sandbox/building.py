@@ -23,6 +23,8 @@ FILES_OPEN_MAX = 4096
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _SCRIPT = 'cp -r "$1" "$2/package" && mkdir "$2/tmp" "$2/out" && cd "$2/package" && shift 2 && exec "$@"'
 """A copy, because building a package writes into its folder, and the function's own is nobody's to change."""
+_SCRIPT_ALONE = 'mkdir "$2/tmp" "$2/out" && cd "$2/tmp" && shift 2 && exec "$@"'
+"""Nothing of the package is read: what the layer does not stand for has no say in what is in it."""
 
 
 class Builder:
@@ -122,7 +124,15 @@ class Builder:
         interpreter: list[Bind] = [(prefix, prefix, "ro") for prefix in recipe.interpreter.prefixes]
         plan = root_plan(
             staging=Path(self._run) / "root",
-            argv=["/bin/sh", "-c", _SCRIPT, "sh", place.package, place.path, *_command(recipe, place)],
+            argv=[
+                "/bin/sh",
+                "-c",
+                _SCRIPT if recipe.requirements is None else _SCRIPT_ALONE,
+                "sh",
+                place.package,
+                place.path,
+                *_command(recipe, place),
+            ],
             env=_environment(place, os.environ),
             binds=[*interpreter, *place.binds()],
             uid=recipe.uid,
@@ -143,7 +153,9 @@ def _command(recipe: Recipe, place: Place) -> Sequence[str]:
     ]  # fmt: skip
     if recipe.wheels_only:
         command.append("--no-build")
-    return [*command, "-r", recipe.source]
+    if recipe.requirements is None:
+        return [*command, "-r", recipe.source]
+    return [*command, "-r", place.requirements, "-c", place.constraints]
 
 
 def proxies(environment: Mapping[str, str]) -> list[str]:

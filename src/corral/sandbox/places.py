@@ -34,6 +34,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """The function's folder, relative to the data folder."""
     source: str
     """The file in it that names the dependencies."""
+    requirements: str | None
+    """What to install, in the file's stead; None: the file says it."""
+    constraints: str
     wheels_only: bool
 
 
@@ -46,6 +49,9 @@ class Place(Protocol):
     uv: str
     settings: str
     """uv's settings file."""
+    requirements: str
+    """Where those of the recipe are written, if it has any."""
+    constraints: str
     certificates: str
     """Empty: the system's."""
 
@@ -68,10 +74,11 @@ class MountedPlace:
     """A filesystem in memory, mounted nowhere but in the sandbox: its size is exact, and it goes with us."""
 
     path, package, uv, settings = "/build", "/package", "/corral/uv", "/corral/uv.toml"
+    requirements, constraints = "/corral/requirements.txt", "/corral/constraints.txt"
 
     def __init__(self, data: str, recipe: Recipe, limits: Layers) -> None:
         """Raises OSError."""
-        self._uv_settings = uv_settings(limits)
+        self._files = {self.settings: uv_settings(limits), **_written(recipe, self)}
         self._certificates = os.path.realpath(limits.certificates) if limits.certificates else ""
         self.certificates = "/corral/certificates.pem" if limits.certificates else ""
         user = str(recipe.uid or 0)
@@ -100,7 +107,7 @@ class MountedPlace:
         return [(os.path.realpath(uv.find_uv_bin()), self.uv, "ro"), *certificates]
 
     def complete(self, plan: dict[str, Any]) -> list[int]:
-        plan["files"] |= {self.settings: self._uv_settings}
+        plan["files"] |= self._files
         plan["tmpfs"] = {"/tmp": "size=64m,mode=1777"}
         plan["mounts"] = {self.package: self._package, self.path: self._space}
         # Nothing it started outlives it.
@@ -124,11 +131,15 @@ class FolderPlace:
         self.package = f"{data}/{recipe.package}"
         self.uv = uv.find_uv_bin()
         self.settings = f"{self.path}/uv.toml"
+        self.requirements = f"{self.path}/requirements.txt"
+        self.constraints = f"{self.path}/constraints.txt"
         self.certificates = limits.certificates
         self._memory_bytes = limits.memory_mib * MIB
-        Path(self.settings).write_text(uv_settings(limits))
+        files = {self.settings: uv_settings(limits), **_written(recipe, self)}
+        for path, text in files.items():
+            Path(path).write_text(text)
         if recipe.uid is not None:
-            for path in (self.path, self.settings):
+            for path in (self.path, *files):
                 os.chown(path, recipe.uid, recipe.uid)
 
     def binds(self) -> Sequence[Bind]:
@@ -156,6 +167,13 @@ def sweep(data: str) -> None:
     with contextlib.suppress(OSError):
         for path in Path(_around(data)).glob(f"{_PREFIX}*"):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _written(recipe: Recipe, place: Place) -> dict[str, str]:
+    """Path -> text of what the recipe says itself."""
+    if recipe.requirements is None:
+        return {}
+    return {place.requirements: recipe.requirements, place.constraints: recipe.constraints}
 
 
 def uv_settings(layers: Layers) -> str:
