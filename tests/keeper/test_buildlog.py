@@ -13,6 +13,7 @@ KEY = FunctionKey("team/report")
 ESSENTIAL = {
     "an error": ("Using CPython\nerror: Distribution not found at: x\n", "Distribution not found at: x"),
     "with causes": ("error: Failed\n  Caused by: no route\n", "Failed Caused by: no route"),
+    "with a cause": ("error: Failed\n  cause: no route\n", "Failed: no route"),
     "in a frame": (
         "Using CPython\n  × No solution found when resolving dependencies:\n"
         "  ╰─▶ Because nosuch was not found in the package registry and you require\n      nosuch, we can conclude.\n",
@@ -36,6 +37,19 @@ def transcript(text: str) -> Transcript:
 def test_the_essence_is_one_line(case: str) -> None:
     text, essence = ESSENTIAL[case]
     assert transcript(text).essential() == essence
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("yaml", "the package that is imported as yaml is PyYAML"),
+        ("pil", "the package that is imported as pil is Pillow"),
+        ("nosuch", ""),
+    ],
+)
+def test_a_name_that_is_only_imported_so_has_its_package_named(name: str, meant: str) -> None:
+    text = f"error: No solution found\n  cause: Because {name} was not found in the package registry and you require it"
+    assert transcript(text).meant() == meant
 
 
 def test_the_end_of_a_long_output_is_kept_and_says_that_it_was_cut() -> None:

@@ -107,12 +107,10 @@ def main() -> None:
         exc.show()
         sys.exit(exc.exit_code)
     except errors.CorralError as fault:
-        for line in str(fault).splitlines() or [type(fault).__name__]:
-            click.echo(f"corral: {line}", err=True)
-        if isinstance(fault, errors.LoadFailed) and fault.traceback:
-            click.echo(fault.traceback.rstrip(), err=True)
-        if isinstance(fault, errors.BuildFailed) and fault.output:
-            click.echo(fault.output.rstrip(), err=True)
+        from corral.cli.faults import lines_of
+
+        for line in lines_of(fault):
+            click.echo(line, err=True)
         sys.exit(exit_code(fault))
     except BrokenPipeError:
         # `corral logs | head`: nobody reads on. Without this the interpreter complains while it flushes stdout.

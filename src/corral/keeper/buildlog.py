@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from corral.model import FunctionKey
+from corral.runtimes.python.hints import PACKAGE_BY_MODULE
 
 KEPT_MAX_BYTES = 256 * 1024
 """Of one installation, its end: the beginning of a long one is of no use."""
@@ -19,6 +20,9 @@ LOGS_MAX = 1000
 HIDDEN = "****"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FRAME = re.compile(r"^[\s│╰├─▶×┆]+", re.MULTILINE)
+_NOT_FOUND = re.compile(r"Because (\S+) was not found in")
+_MEANT = {module.lower(): package for module, package in PACKAGE_BY_MODULE.items()}
+"""As the installer spells names."""
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -51,7 +55,14 @@ class Transcript:
         if begin < 0 and not text.startswith("error:"):
             return ""
         lines = _FRAME.sub("", text[max(begin, 0) :]).split()
-        return " ".join(lines).removeprefix("error: ")[:SENTENCE_MAX]
+        return " ".join(lines).removeprefix("error: ").replace(" cause: ", ": ")[:SENTENCE_MAX]
+
+    def meant(self) -> str:
+        """A sentence about a name that nobody has in the index, when it is what another package is imported as; else
+        empty."""
+        missing = _NOT_FOUND.search(self.text())
+        package = _MEANT.get(missing[1]) if missing else None
+        return f"the package that is imported as {missing[1]} is {package}" if missing and package else ""
 
 
 class BuildLogs:
@@ -67,7 +78,7 @@ class BuildLogs:
         return text
 
     def write(self, key: FunctionKey, transcript: Transcript, error: str) -> None:
-        """Raises OSError when the disk refuses."""
+        """`error` ends it; empty: it was installed. Raises OSError when the disk refuses."""
         namespace, name = key.split("/")
         moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         text = f"{moment}\n{self.without_secrets(transcript.text())}{error or 'installed'}\n"

@@ -181,8 +181,9 @@ class Builds:
 
 
 def _sentence(fault: CorralError, transcript: Transcript) -> str:
-    essential = transcript.essential()
-    return f"{fault.message}: {essential}" if essential else fault.message
+    essential, meant = transcript.essential(), transcript.meant()
+    sentence = f"{fault.message}: {essential}" if essential else fault.message
+    return f"{sentence}\n{meant}" if meant else sentence
 
 
 def secrets_of(boot: Boot, environment: Mapping[str, str]) -> list[str]:
