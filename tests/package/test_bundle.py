@@ -30,6 +30,13 @@ def test_folder_keeps_executables_and_leaves_out_nobodys_code(tmp_path: Path) ->
     assert members(pack(tmp_path)) == {"a.py": 0o644, "lib/b.py": 0o755}
 
 
+def test_files_of_secrets_stay_where_they_are(tmp_path: Path) -> None:
+    for name in ("a.py", ".env", ".env.local", "lib/.env", ".environment", "env.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert set(members(pack(tmp_path))) == {"a.py", ".environment", "env.py"}
+
+
 def test_same_contents_make_the_same_bytes(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for folder, names in ((one, "ab"), (two, "ba")):

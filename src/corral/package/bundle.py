@@ -29,8 +29,9 @@ LEFT_OUT = frozenset(
     }
 )
 """Folders that are nobody's code."""
-NOISE = re.compile(r".*\.py[co]\Z|.*~\Z|\..*\.sw[a-z]\Z|\.#.*|#.*#\Z|4913\Z|\.DS_Store\Z")
-"""Files that interpreters, editors and desktops leave beside one's own, often for a moment only."""
+NOISE = re.compile(r"\.env(\..+)?\Z|.*\.py[co]\Z|.*~\Z|\..*\.sw[a-z]\Z|\.#.*|#.*#\Z|4913\Z|\.DS_Store\Z")
+"""Files that interpreters, editors and desktops leave beside one's own, often for a moment only; and those that hold
+secrets for use on one's own machine, which a function has in its environment."""
 
 
 def pack(path: Path) -> bytes:
