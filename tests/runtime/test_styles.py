@@ -130,7 +130,9 @@ def test_broken_json_is_the_callers_fault(plain: Zygote) -> None:
     gateway = plain.start("def handler(event): return 1").serve()
     answer = gateway.call(b"{oops", headers={"content-type": "application/json"})
     assert answer.status == 400
-    assert "not JSON" in answer.json()["error"]
+    error = answer.json()["error"]
+    assert error["code"] == "bad_request" and "not JSON" in error["message"]
+    assert answer.json()["request_id"].startswith("request-")
 
 
 def test_openwhisk_arguments(plain: Zygote) -> None:

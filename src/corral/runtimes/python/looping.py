@@ -233,7 +233,7 @@ async def answer(call: Call, handler: Handler) -> None:
     except respond.ConnectionLost:
         raise
     except BadBody as exc:
-        call.send(respond.bad_body(call.number, exc))
+        call.send(respond.bad_body(call.number, call.event, exc))
     except asyncio.CancelledError:
         call.send(frames.failure(call.number, respond.Cancelled("cancelled")))
     except BaseException as exc:  # SystemExit too: an instance ends by its keeper only

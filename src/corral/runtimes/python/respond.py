@@ -34,7 +34,7 @@ def answer(call: int, event: Event, handler: Handler, send: Send, reserve: Reser
     except ConnectionLost:
         raise
     except BadBody as exc:
-        send(bad_body(call, exc))
+        send(bad_body(call, event, exc))
     except BaseException as exc:  # SystemExit too: an instance ends by its keeper only
         if not isinstance(exc, Cancelled):
             logs.write_failure(exc)
@@ -71,7 +71,8 @@ def _transmit(call: int, response: results.Response, send: Send, reserve: Reserv
             close()  # a generator left half-way runs its `finally` now, inside its call
 
 
-def bad_body(call: int, exc: BadBody) -> bytes:
-    body: Dict[str, str] = {"error": str(exc)}
+def bad_body(call: int, event: Event, exc: BadBody) -> bytes:
+    """In the form of the gateway's own refusals."""
+    body: Dict[str, Any] = {"error": {"code": "bad_request", "message": str(exc)}, "request_id": event.request_id}
     response = results.respond(body, "handler")
     return frames.head(call, 400, response.lines, response.body, True)
