@@ -182,6 +182,13 @@ def test_rollback_to_what_does_not_load_any_more_changes_nothing(tmp_path: Path)
         ("PATCH", "traffic", {"weights": []}, 400, "weights: no such field, must be one of shares, tags"),
         ("PATCH", "traffic", {"tags": {"7": 1}}, 400, "tag = '7', must not be a number"),
         ("PATCH", "traffic", {"tags": {"old": None}}, 400, "tag 'old' is not there"),
+        (
+            "PATCH",
+            "traffic",
+            {"tags": {f"t{n}": 1 for n in range(101)}},
+            400,
+            "101 tags, must be at most 100 of a function",
+        ),
         ("PATCH", "traffic", {}, 400, "must be an object with shares or tags"),
     ],
 )
@@ -371,3 +378,17 @@ def test_engine_that_ended_before_the_swap_was_written_serves_the_old_and_gives_
             assert [each["instance"] for each in (await w.get(HELLO)).json["instances"]] == [old]
 
     asyncio.run(run())
+
+
+def test_a_deployment_brings_no_more_tags_than_a_function_may_have(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        package = await deployed(w, 1, spec={"initial": 0})
+        assert (await change(w, tags={f"t{number}": 1 for number in range(100)})).status == 200
+        refused = await deploy(w, package, spec={"initial": 0}, tag="one-more")
+        assert (refused.status, refused.json["error"]["message"]) == (
+            400,
+            "101 tags, must be at most 100 of a function",
+        )
+        assert (await deploy(w, package, spec={"initial": 0}, tag="t7")).status == 200
+
+    play(tmp_path, scene)

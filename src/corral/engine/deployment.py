@@ -185,6 +185,9 @@ class Deployer:
         """What the function is with it."""
         if before is None and not asked.takes_calls:
             raise Invalid(f"no_traffic: {revision.key} has no other revision yet, so its first must take all calls")
+        problems = traffic.too_many(() if before is None else before.traffic, {asked.tag: 0} if asked.tag else {})
+        for problem in problems:
+            raise Invalid(problem)
         others = () if before is None else before.revisions
         return StoredFunction(
             revisions=sorted((*others, revision), key=lambda each: each.number),

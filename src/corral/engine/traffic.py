@@ -8,6 +8,8 @@ from corral.errors import Invalid
 from corral.model import REVISIONS_KEPT, Share, check_name
 
 Traffic = Sequence[Share]
+TAGS_MAX = 100
+"""Of a function: gateways hold an entry for each, and every change writes all of them."""
 
 
 def percents(traffic: Traffic) -> dict[int, int]:
@@ -96,6 +98,9 @@ def problems(
                 yield f"share of revision {number} = {percent}, must be between 0 and 100"
             if number not in stored:
                 yield f"share of revision {number}: no such revision is kept, must be one of {kept}"
+    if many := list(too_many(traffic, names)):
+        yield from many
+        return
     for tag, wanted in names.items():
         if wanted is None:
             if tag not in tags(traffic):
@@ -104,6 +109,14 @@ def problems(
         yield from tag_problems(tag)
         if wanted not in stored:
             yield f"tag {tag[:80]!r} = {wanted}: no such revision is kept, must be one of {kept}"
+
+
+def too_many(traffic: Traffic, names: Mapping[str, int | None]) -> Iterator[str]:
+    """A sentence when the function would have more tags than it may; `names` as in `changed`."""
+    after = {**tags(traffic), **names}
+    count = sum(number is not None for number in after.values())
+    if count > TAGS_MAX:
+        yield f"{count} tags, must be at most {TAGS_MAX} of a function"
 
 
 def tag_problems(tag: str) -> Iterator[str]:
