@@ -11,6 +11,7 @@ from corral import link
 from corral.config import Keeper as KeeperSettings
 from corral.config import Settings
 from corral.engine import catalog, traffic
+from corral.errors import StoreFailed
 from corral.model import ExitCause, InstanceId, RevisionId
 from corral.package.bundle import pack
 from corral.policy import SCALERS, Decision, Rule, Situation, Terms
@@ -176,6 +177,34 @@ def test_what_the_first_load_shows_is_kept_for_good(tmp_path: Path) -> None:
         assert learned.served.concurrency == 100
         assert (await w.get("/namespaces/default/functions/hello")).json["is_async"]
         await w.until(lambda: w.store.commits > commits)
+
+    async def after_a_restart(w: World) -> None:
+        assert (await w.get("/namespaces/default/functions/hello")).json["style"] == "handle"
+
+    play(tmp_path, scene)
+    play(tmp_path, after_a_restart)
+
+
+def test_what_the_first_load_shows_is_kept_when_the_store_fails_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "LEARNED_EVERY_S", 0.01)
+
+    async def scene(w: World) -> None:
+        await w.put("hello", await w.upload(code(tmp_path)), initial=0)
+        commits, put, tries = w.store.commits, w.store.put_functions, 0
+
+        async def failing_once(functions: Iterable[StoredFunction]) -> None:
+            nonlocal tries
+            tries += 1
+            if tries == 1:
+                raise StoreFailed("the disk is full")
+            await put(functions)
+
+        monkeypatch.setattr(w.store, "put_functions", failing_once)
+        w.gateway.send(link.Want(RevisionId("default/hello@1"), 1, 0, 0.001, 5.0))
+        await w.until(lambda: w.store.commits > commits)
+        assert tries == 2
 
     async def after_a_restart(w: World) -> None:
         assert (await w.get("/namespaces/default/functions/hello")).json["style"] == "handle"

@@ -217,8 +217,11 @@ class Catalog:
                 await asyncio.wait_for(self._has_work.wait(), LOOK_EVERY_S)
             self._has_work.clear()
             learned, self._learned = self._learned, {}
-            with suppress(StoreFailed):
+            try:
                 await self._keep_styles(list(learned.values()))
+            except StoreFailed:
+                self._learned = learned | self._learned  # of the same revision the later counts
+                self._has_work.set()
             if not await self._packages.clear():
                 self._has_work.set()
             await asyncio.sleep(LEARNED_EVERY_S)
