@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -43,11 +44,14 @@ async def answer(made: Stage, revision: Revision) -> Any:
 
 def zygote_pids(made: Stage, revision: Revision) -> list[int]:
     """Of the processes in the zygote's own groups: the reaper, then the zygote."""
-    own = f"/corral-{made.boot.name}/zygote-"
+    own = re.compile(rf"/corral-{made.boot.name}/slice-[^/\n]+/zygote-")
     found = []
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         with contextlib.suppress(OSError):
-            if own in Path(f"/proc/{pid}/cgroup").read_text() and os.stat(f"/proc/{pid}").st_uid in (0, revision.uid):
+            if own.search(Path(f"/proc/{pid}/cgroup").read_text()) and os.stat(f"/proc/{pid}").st_uid in (
+                0,
+                revision.uid,
+            ):
                 found.append(pid)
     return sorted(found)
 
@@ -57,7 +61,7 @@ def kill_zygotes(made: Stage, revision: Revision, of_layer: bool = False) -> Non
     for pid in zygote_pids(made, revision):
         with contextlib.suppress(OSError):
             status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-            is_layers = "-layer" in Path(f"/proc/{pid}/cgroup").read_text()
+            is_layers = "-layer\n" in Path(f"/proc/{pid}/cgroup").read_text()
             if status["NSpid"].split()[-1:] == ["2"] and is_layers == of_layer:
                 os.kill(pid, signal.SIGKILL)
 

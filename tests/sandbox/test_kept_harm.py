@@ -1,10 +1,16 @@
 """What code that was loaded into a zygote tries on the keeper, the host and others, each attempt by name. In all cases
 its own instances start plainly and nobody else notices."""
 
+import asyncio
+import contextlib
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from corral.model import Revision
+from corral.sandbox import slices
 
 from .stage import Stage
 from .test_kept import BY_ZYGOTE, ECHO, PLAINLY, answer, on_t1, zygote_pids
@@ -111,6 +117,103 @@ def test_instances_outlive_a_zygote_that_turns_bad() -> None:
         assert await made.call(first, say="hi") == BY_ZYGOTE
 
     on_t1(play)
+
+
+LATER = """
+import _corral.python.kept as k
+begin, FIRST = k.Zygote._begin, []
+def join(entrances):
+    for fd in entrances: os.write(fd, b"0")
+def leave_behind(self, order):
+    entrances = [fd for name, fd in order.fds.items() if name.startswith("tasks")]
+    if not FIRST:
+        FIRST.extend(map(os.dup, entrances))
+    else:
+        done, tell = os.pipe()
+        if os.fork() == 0:
+            join(entrances)
+            harm(tell)
+            os._exit(0)
+        os.close(tell)
+        os.read(done, 1)
+        os.close(done)
+    begin(self, order)
+if IS_ZYGOTE: k.Zygote._begin = leave_behind
+"""
+"""A helper in the group of every instance but the first, whose entrances are kept."""
+
+HOARD = """
+def harm(tell):
+    held = bytearray(b"x") * (40 << 20)
+    join(FIRST)
+    os.write(tell, b"0")
+    time.sleep(600)
+"""
+
+
+def test_memory_taken_in_groups_of_short_lived_instances_is_bounded_and_given_back() -> None:
+    async def play(made: Stage) -> None:
+        revision = await made.kept(f"{HARM}{LATER}{HOARD}{ECHO}", memory_mib=64)
+        first = await made.start_of(revision)
+        assert await made.call(first, say="hi") == BY_ZYGOTE
+        others = [await made.start_of(revision) for _ in range(4)]
+        for instance in others:
+            await made.call(instance)
+        around = made.sandbox._keeping.of(revision.id).slice  # type: ignore[attr-defined]
+        assert around._group.held()[0] > 4 * 40
+        for instance in others:
+            await made.stop(instance)
+        await made.until(lambda: revision.id in made.gone)
+        why, is_unsafe = made.gone[revision.id]
+        assert is_unsafe and why.endswith(" MiB were left in groups of instances that have ended")
+        await made.until(lambda: around._group.held()[0] < 40)
+        await made.until(lambda: around._group._limits.memory_mib == 2 * (64 + slices.SPARE_MIB))
+        assert await made.call(first, say="hi") == BY_ZYGOTE
+        assert await answer(made, revision) == PLAINLY
+
+    on_t1(play)
+
+
+def test_nothing_a_zygote_does_takes_it_beyond_the_limits_of_what_it_forked() -> None:
+    code = f"{HARM}{LATER}{HOARD}{ECHO}".replace("40 << 20", "55 << 20")
+
+    async def play(made: Stage) -> None:
+        revision = await made.kept(code, memory_mib=64)
+        around = made.sandbox._keeping.of(revision.id).slice  # type: ignore[attr-defined]
+        for instance in [await made.start_of(revision) for _ in range(6)]:
+            # The kernel may have ended it, as there was no memory for all.
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                await made.call(instance)
+            assert around._group.toll().memory_peak_mib <= 7 * (64 + slices.SPARE_MIB)
+            if instance not in made.exits:
+                await made.stop(instance)
+
+    on_t1(play)
+
+
+def test_processes_that_nobody_collects_end_with_a_zygote_that_left_them() -> None:
+    async def play(made: Stage) -> None:
+        revision = await made.kept(f"{HARM}{LATER}\ndef harm(tell): pass\n{ECHO}")
+        first, second = await made.start_of(revision), await made.start_of(revision)
+        for instance in (first, second):
+            assert await made.call(instance, say="hi") == BY_ZYGOTE
+        await made.stop(second)
+        await made.until(lambda: revision.id in made.gone)
+        assert made.gone[revision.id] == ("1 of its processes were left in groups of instances that have ended", True)
+        await made.until(lambda: not zombies(revision))
+        assert await made.call(first, say="hi") == BY_ZYGOTE
+
+    on_t1(play)
+
+
+def zombies(revision: Revision) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            text = path.read_text()
+            if "State:\tZ" in text and f"Uid:\t{revision.uid}\t" in text:
+                found.append(text)
+    return found
 
 
 REACH = """

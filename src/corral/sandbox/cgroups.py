@@ -4,6 +4,8 @@ A group is made ahead of need and used by one instance: whoever received its ent
 it is removed afterwards and never given to another."""
 
 import contextlib
+import errno
+import math
 import os
 import re
 import signal
@@ -27,7 +29,7 @@ MIB = 1024 * 1024
 class Limits(msgspec.Struct, frozen=True):
     memory_mib: int
     cpu: float
-    """Cores."""
+    """Cores; infinite: all there are."""
     pids: int
     """Processes and threads."""
 
@@ -65,6 +67,15 @@ class Group(Protocol):
         """Beyond the memory limit one process of it is killed, and not all."""
         ...
 
+    def make(self, name: str, limits: Limits) -> "Group":
+        """A group within this one, which itself holds no process."""
+        ...
+
+    def held(self) -> tuple[float, int]:
+        """MiB that no reclaim gives back, and processes with threads, of it and of all groups there are or were in
+        it."""
+        ...
+
     def holds(self, pid: int) -> bool:
         """Whether the process is in it, in every hierarchy. Raises OSError when there is no such process."""
         ...
@@ -96,22 +107,22 @@ class Groups(Protocol):
 class GroupV1:
     is_limiting = True
 
-    def __init__(self, folders: Mapping[str, str], limits: Limits) -> None:
-        """`folders`: controller -> folder of this group. Controllers may share a folder."""
-        self._folders = folders
+    def __init__(self, mounts: Mapping[str, str], path: str, limits: Limits) -> None:
+        """`mounts`: controller -> mount point. `path`: of this group below each. Controllers may share a mount."""
+        self._mounts, self._path = mounts, path
+        self._folders = folders = {controller: point + path for controller, point in mounts.items()}
         self._limits: Limits | None = None
         self._used = (0.0, 0.0)
         """The last answer of `used`. What got no CPU since then holds what it held: most are idle, and the other two
         files cost three times as much as the first."""
-        for folder in dict.fromkeys(folders.values()):
-            os.mkdir(folder)
-        self.limit(limits)
+        with _all_or_none(list(dict.fromkeys(folders.values()))):
+            self.limit(limits)
 
     def limit(self, limits: Limits) -> None:
         now = self._limits
         if now is None or now.memory_mib != limits.memory_mib:
             self._limit_memory(limits.memory_mib * MIB, grows=now is not None and limits.memory_mib > now.memory_mib)
-        if now is None or now.cpu != limits.cpu:
+        if limits.cpu != (math.inf if now is None else now.cpu):
             _write(f"{self._folders['cpu']}/cpu.cfs_quota_us", str(_quota_us(limits.cpu)))
         if now is None or now.pids != limits.pids:
             _write(f"{self._folders['pids']}/pids.max", str(limits.pids))
@@ -156,9 +167,16 @@ class GroupV1:
 
     def part(self) -> None: ...
 
+    def make(self, name: str, limits: Limits) -> Group:
+        return GroupV1(self._mounts, f"{self._path}/{name}", limits)
+
+    def held(self) -> tuple[float, int]:
+        memory = _read(f"{self._folders['memory']}/memory.stat")
+        held_bytes = _number(memory, "total_rss") + _number(memory, "total_shmem")
+        return held_bytes / MIB, int(_read(f"{self._folders['pids']}/pids.current"))
+
     def holds(self, pid: int) -> bool:
-        own = set(self._folders.values())
-        return _count_paths(pid, next(iter(own))) >= len(own)
+        return _count_paths(pid, self._path) >= len(set(self._folders.values()))
 
     def threads(self) -> Sequence[int]:
         return [int(line) for line in _read(f"{self._folders['pids']}/tasks").split()]
@@ -177,23 +195,32 @@ class GroupV1:
 class GroupV2:
     is_limiting = True
 
-    def __init__(self, folder: str, limits: Limits) -> None:
-        self._folder = folder
+    def __init__(self, mount: str, path: str, limits: Limits) -> None:
+        """`path`: of this group below the mount point."""
+        self._mount, self._path = mount, path
+        self._folder = folder = mount + path
         self._limits: Limits | None = None
         self._used = (0.0, 0.0)
-        os.mkdir(folder)
-        # Without swap, and as one: what is left of an instance that lost a process could only fail later.
-        for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
-            with contextlib.suppress(FileNotFoundError):  # a kernel without swap accounting
-                _write(f"{folder}/{name}", value)
-        self.limit(limits)
+        self._is_divided = False
+        with _all_or_none([folder]):
+            # Without swap, and as one: what is left of an instance that lost a process could only fail later.
+            for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
+                with contextlib.suppress(FileNotFoundError):  # a kernel without swap accounting
+                    _write(f"{folder}/{name}", value)
+            self.limit(limits)
 
     def limit(self, limits: Limits) -> None:
-        if limits == self._limits:
-            return
-        _write(f"{self._folder}/memory.max", str(limits.memory_mib * MIB))
-        _write(f"{self._folder}/cpu.max", f"{_quota_us(limits.cpu)} {CPU_PERIOD_US}")
-        _write(f"{self._folder}/pids.max", str(limits.pids))
+        now = self._limits
+        if now is None or now.memory_mib != limits.memory_mib:
+            if now is not None and limits.memory_mib < now.memory_mib and self.held()[0] > limits.memory_mib:
+                # v1 refuses by itself; here the kernel would kill somebody in it.
+                raise OSError(errno.EBUSY, "it holds more")
+            _write(f"{self._folder}/memory.max", str(limits.memory_mib * MIB))
+        if limits.cpu != (math.inf if now is None else now.cpu):
+            quota = "max" if math.isinf(limits.cpu) else str(_quota_us(limits.cpu))
+            _write(f"{self._folder}/cpu.max", f"{quota} {CPU_PERIOD_US}")
+        if now is None or now.pids != limits.pids:
+            _write(f"{self._folder}/pids.max", str(limits.pids))
         self._limits = limits
 
     def entrances(self) -> Sequence[int]:
@@ -230,8 +257,20 @@ class GroupV2:
     def part(self) -> None:
         _write(f"{self._folder}/memory.oom.group", "0")
 
+    def make(self, name: str, limits: Limits) -> Group:
+        if not self._is_divided:
+            self.part()
+            _write(f"{self._folder}/cgroup.subtree_control", "+memory +cpu +pids")
+            self._is_divided = True
+        return GroupV2(self._mount, f"{self._path}/{name}", limits)
+
+    def held(self) -> tuple[float, int]:
+        memory = _read(f"{self._folder}/memory.stat")
+        held_bytes = _number(memory, "anon") + _number(memory, "shmem")
+        return held_bytes / MIB, int(_read(f"{self._folder}/pids.current"))
+
     def holds(self, pid: int) -> bool:
-        return _count_paths(pid, self._folder) == 1
+        return _count_paths(pid, self._path) == 1
 
     def threads(self) -> Sequence[int]:
         return [int(line) for line in _read(f"{self._folder}/cgroup.threads").split()]
@@ -267,6 +306,12 @@ class NoGroup:
 
     def part(self) -> None: ...
 
+    def make(self, name: str, limits: Limits) -> Group:
+        return NoGroup()
+
+    def held(self) -> tuple[float, int]:
+        return 0.0, 0
+
     def holds(self, pid: int) -> bool:
         return False
 
@@ -284,25 +329,28 @@ class GroupsV1:
 
     def __init__(self, mounts: Mapping[str, str], owner: str) -> None:
         """`mounts`: controller -> mount point, for all of CONTROLLERS. `owner`: the name of our groups."""
-        self._owner = owner
-        self._tops = {controller: f"{mounts[controller]}/{owner}" for controller in CONTROLLERS}
+        self._mounts = {controller: mounts[controller] for controller in CONTROLLERS}
+        self._path = f"/{owner}"
 
     def make(self, name: str, limits: Limits) -> Group:
-        for top in dict.fromkeys(self._tops.values()):
+        for top in self._tops():
             with contextlib.suppress(FileExistsError):
                 os.mkdir(top)
-        return GroupV1({controller: f"{top}/{name}" for controller, top in self._tops.items()}, limits)
+        return GroupV1(self._mounts, f"{self._path}/{name}", limits)
 
     def sweep(self) -> int:
-        return _sweep(dict.fromkeys(self._tops.values()))
+        return _sweep(self._tops())
+
+    def _tops(self) -> list[str]:
+        return list(dict.fromkeys(point + self._path for point in self._mounts.values()))
 
 
 class GroupsV2:
     version = "v2"
 
     def __init__(self, mount: str, owner: str) -> None:
-        self._mount = mount
-        self._top = f"{mount}/{owner}"
+        self._mount, self._path = mount, f"/{owner}"
+        self._top = mount + self._path
 
     def make(self, name: str, limits: Limits) -> Group:
         if not os.path.isdir(self._top):
@@ -310,7 +358,7 @@ class GroupsV2:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(folder)
                 _write(f"{folder}/cgroup.subtree_control", "+memory +cpu +pids")
-        return GroupV2(f"{self._top}/{name}", limits)
+        return GroupV2(self._mount, f"{self._path}/{name}", limits)
 
     def sweep(self) -> int:
         return _sweep([self._top])
@@ -392,8 +440,12 @@ def _write(path: str, text: str) -> None:
 
 
 def _field(path: str, name: str) -> int:
-    """Of a file of `name value` lines; 0 when this kernel has no such line."""
-    found = re.search(rf"^{name} (\d+)$", _read(path), re.MULTILINE)
+    return _number(_read(path), name)
+
+
+def _number(text: str, name: str) -> int:
+    """Of lines of `name value`; 0 when this kernel has no such line."""
+    found = re.search(rf"^{name} (\d+)$", text, re.MULTILINE)
     return int(found[1]) if found else 0
 
 
@@ -409,11 +461,10 @@ def _open_all(paths: Iterator[str] | Sequence[str]) -> Sequence[int]:
     return opened
 
 
-def _count_paths(pid: int, folder: str) -> int:
-    """In how many hierarchies the process is in the group that has this one's name below ours. The paths before that
-    depend on where the hierarchies are mounted and on who asks."""
-    own = "/" + "/".join(folder.split("/")[-2:])
-    return sum(line.endswith(own) for line in _read(f"/proc/{pid}/cgroup").splitlines())
+def _count_paths(pid: int, path: str) -> int:
+    """In how many hierarchies the process is in the group of that path, of ours and below. What stands before it
+    depends on where the hierarchies are mounted and on who asks."""
+    return sum(line.endswith(path) for line in _read(f"/proc/{pid}/cgroup").splitlines())
 
 
 def _kill_members(folder: str) -> None:
@@ -423,6 +474,20 @@ def _kill_members(folder: str) -> None:
             with contextlib.suppress(ProcessLookupError):
                 if int(pid) > 0:
                     os.kill(int(pid), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _all_or_none(folders: Sequence[str]) -> Iterator[None]:
+    """Make them; where that or what follows is refused, none is left."""
+    made: list[str] = []
+    try:
+        for folder in folders:
+            os.mkdir(folder)
+            made.append(folder)
+        yield
+    except OSError:
+        _remove_all(made)
+        raise
 
 
 def _remove_all(folders: Sequence[str] | Mapping[str, None]) -> bool:
@@ -437,7 +502,7 @@ def _remove_all(folders: Sequence[str] | Mapping[str, None]) -> bool:
     return gone
 
 
-def _sweep(tops: Sequence[str] | Mapping[str, None]) -> int:
+def _sweep(tops: Sequence[str]) -> int:
     """Deepest first, again and again until the kernel has let go of everything."""
     seen: set[str] = set()
     deadline = time.monotonic() + SWEEP_MAX_S

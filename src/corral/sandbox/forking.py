@@ -14,10 +14,10 @@ import msgspec
 
 from corral.config import Boot
 from corral.errors import SandboxFailed
-from corral.model import ExitCause, InstanceId, Revision, RevisionId, SlotId
+from corral.model import ExitCause, FunctionSpec, InstanceId, Revision, RevisionId, SlotId
 from corral.ports import Exit, Keep, Launch, SandboxEvents
 from corral.sandbox import processes, syscalls
-from corral.sandbox.cgroups import Group, Limits, Toll
+from corral.sandbox.cgroups import Group, Groups, Limits, NoGroup, Toll
 from corral.sandbox.exits import DRESS_FAILED, judge
 from corral.sandbox.interpreters import DEFAULT, Interpreter, find_interpreter
 from corral.sandbox.keeping import Keeping
@@ -49,7 +49,7 @@ class Tier(Protocol):
 
     name: str
     is_isolated: bool
-    has_groups: bool
+    groups: Groups
 
     def sweep(self) -> int:
         """Remove what an earlier keeper left under our name. Blocks until it is gone."""
@@ -59,8 +59,9 @@ class Tier(Protocol):
         """Whom its instances run as; None: as we do."""
         ...
 
-    def make_slot(self, slot: SlotId) -> Slot:
-        """Blocks for about a millisecond; called in a thread of its own."""
+    def make_slot(self, slot: SlotId, group: Group) -> Slot:
+        """Blocks for about a millisecond; called in a thread of its own. Raises OSError; the group stays the
+        caller's."""
         ...
 
     def zygote_command(self, interpreter: Interpreter, fd: int) -> tuple[Sequence[str], Sequence[int]]: ...
@@ -145,8 +146,11 @@ class ForkingSandbox:
         self.runtimes: dict[str, str] = {}
         """Runtime -> interpreter version, of those that were up."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="slots")
-        self.keeps_zygotes = tier.is_isolated and tier.has_groups and not is_strict
-        self._keeping = Keeping(tier.make_slot, self._open_kept_parts, pids_max, self._thread, self, events)
+        # Slots are made with the usual limits, so that most starts need not write any.
+        spec = FunctionSpec()
+        self._usual = Limits(spec.memory_mib, spec.cpu, pids_max)
+        self.keeps_zygotes = tier.is_isolated and tier.groups.version != "none" and not is_strict
+        self._keeping = Keeping(tier, self._open_kept_parts, pids_max, self._thread, self, events)
         # Instances whose zygote died become our children: their ends stay visible to us.
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
 
@@ -155,7 +159,7 @@ class ForkingSandbox:
     async def prepare(self, slot: SlotId, is_bare: bool = False) -> str:
         loop = asyncio.get_running_loop()
         try:
-            made = await loop.run_in_executor(self._thread, self._tier.make_slot, slot)
+            made = await loop.run_in_executor(self._thread, self._make_slot, slot, is_bare)
         except OSError as exc:
             raise SandboxFailed(f"slot {slot} could not be prepared: {exc}") from exc
         if self._is_closing:
@@ -167,6 +171,15 @@ class ForkingSandbox:
         if not is_bare:
             self._park(made)
         return made.address
+
+    def _make_slot(self, slot: SlotId, is_bare: bool) -> Slot:
+        # Zygotes of functions fork into groups in their slices.
+        group = NoGroup() if is_bare else self._tier.groups.make(slot, self._usual)
+        try:
+            return self._tier.make_slot(slot, group)
+        except OSError:
+            group.remove()
+            raise
 
     def _park(self, slot: Slot) -> None:
         """Have the default runtime's zygote fork a child into the slot. If it can't, the start will."""
@@ -231,9 +244,13 @@ class ForkingSandbox:
         """By the function's own zygote, which has loaded its code, or that of its layer. False: it does not listen."""
         launch, slot = running.launch, running.slot
         slot.dismiss()
+        # What it could join no other may be in.
+        slot.is_bare = True
         fds: dict[str, int] = {}
         try:
-            slot.group.limit(running.limits)
+            # The quota of processors takes the kernel longer than all the rest: it follows.
+            limits = msgspec.structs.replace(running.limits, cpu=math.inf)
+            self._house(slot, kept.slice.make(slot.id, limits))
             # Its network is the zygote's.
             fds |= slot.lend(without="netns")
             fds |= self._tier.open_tmp()
@@ -248,7 +265,15 @@ class ForkingSandbox:
         finally:
             close_all(fds)
         running.kept = kept
+        self._thread.submit(_limit, slot.group, running.limits)
         return True
+
+    def _house(self, slot: Slot, group: Group) -> None:
+        try:
+            self._leave(slot.move(group))
+        except OSError:
+            self._leave(group)
+            raise
 
     def _is_parked_for(self, running: Running) -> bool:
         """A parked child runs the default interpreter, and is in a network namespace of its own already."""
@@ -287,7 +312,10 @@ class ForkingSandbox:
         running.zygote = zygote
         fds: dict[str, int] = {}
         try:
-            slot.group.limit(running.limits)
+            if slot.is_bare:
+                self._house(slot, self._tier.groups.make(f"{slot.id}-late", running.limits))
+            else:
+                slot.group.limit(running.limits)
             fds |= slot.take()
             if launch.revision.spec.network == "host" and "netns" in fds:
                 os.close(fds.pop("netns"))
@@ -451,6 +479,8 @@ class ForkingSandbox:
             for start in range(0, len(groups), REMOVE_AT_ONCE):
                 some = groups[start : start + REMOVE_AT_ONCE]
                 self._leaving += await loop.run_in_executor(self._thread, _remove, some)
+            if not self._is_closing:
+                self._keeping.look()
 
     def _sweep_soon(self) -> None:
         if self._sweep is None and not self._is_closing:
@@ -459,9 +489,7 @@ class ForkingSandbox:
     def _reap_strays(self) -> None:
         """Children nobody knows: forked by a zygote that died, or gone from their instance (T0)."""
         self._sweep = None
-        known = {zygote.pid for zygote in self._zygotes.values()}
-        known |= set(self._keeping.pids())
-        known |= {running.pid for running in self._running.values() if running.pid is not None}
+        known = {zygote.pid for zygote in self._zygotes.values()} | self.known_pids()
         # A search for interpreters runs some, and a zygote that is being made is one: children that nobody here knows.
         if self._searches or self._keeping.is_making or not processes.reap_strays(known, self._mark):
             self._sweep_soon()
@@ -635,6 +663,13 @@ class ForkingSandbox:
         self._leave(self._keeping.forget_wholly(kept))
         self._sweep_soon()
 
+    def is_running(self, instance: InstanceId) -> bool:
+        return instance in self._running
+
+    def known_pids(self) -> set[int]:
+        known = set(self._keeping.pids())
+        return known | {running.pid for running in self._running.values() if running.pid is not None}
+
     def was_born(self, instance: InstanceId, pid: int, pidfd: int) -> None:
         self.was_started(instance, pid, pidfd)
 
@@ -705,6 +740,11 @@ def open_forking(tier: Tier, boot: Boot, events: SandboxEvents) -> ForkingSandbo
     tier.sweep()
     keeper = boot.settings.keeper
     return ForkingSandbox(tier, keeper.pids_max, boot.name, events, is_strict=keeper.isolation == "strict")
+
+
+def _limit(group: Group, limits: Limits) -> None:
+    with contextlib.suppress(OSError):  # it is over already
+        group.limit(limits)
 
 
 def _remove(groups: Sequence[Group]) -> list[Group]:

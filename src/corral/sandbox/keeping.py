@@ -2,19 +2,35 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from typing import Protocol
 
 from corral.model import InstanceId, Revision, RevisionId, SlotId
 from corral.ports import Keep, SandboxEvents
-from corral.sandbox.cgroups import Group, Limits
+from corral.sandbox.cgroups import Group, Groups, Limits
 from corral.sandbox.kept import Household, KeptZygote
+from corral.sandbox.slices import Slice
 from corral.sandbox.slots import Slot, close_all
 from corral.sandbox.zygotes import Zygote
 
 Parts = Callable[[Keep, Slot, bool], dict[str, int]]
 """Descriptors of the function and its plan, for a zygote that lives in the slot; the caller's. True: of its layer."""
+
+LOOK_AFTER_S = 0.1
+LOOKS_MAX = 50
+"""Enough for all that can be ended to be gone."""
+
+
+class Housing(Protocol):
+    """Of a tier, what zygotes need."""
+
+    groups: Groups
+
+    def make_slot(self, slot: SlotId, group: Group) -> Slot: ...
+
 
 LayerKey = tuple[str, ...]
 """What must be the same for a revision to be forked from a process that has imported another one's dependencies."""
@@ -34,20 +50,21 @@ class Keeping:
 
     def __init__(
         self,
-        make_slot: Callable[[SlotId], Slot],
+        tier: Housing,
         open_parts: Parts,
         pids_max: int,
         thread: Executor,
         household: Household,
         events: SandboxEvents,
     ) -> None:
-        self._make_slot, self._open_parts = make_slot, open_parts
+        self._tier, self._open_parts = tier, open_parts
         self._pids_max = pids_max
         self._thread = thread
         self._household, self._events = household, events
         self._raising: dict[RevisionId, InstanceId] = {}
         """Those asked for of which there is nothing yet."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looks: dict[Slice, asyncio.Task[None]] = {}
         self._is_empty = asyncio.Event()
         self._kept: dict[RevisionId, KeptZygote] = {}
         self._layers: dict[LayerKey, KeptZygote] = {}
@@ -108,7 +125,7 @@ class Keeping:
         revision = order.revision
         layer = await self._layer_for(order, zygote)
         try:
-            kept = await self._make(order.name, order, is_layer=False)
+            kept = await self._make(order.name, order, layer, is_layer=False)
         except OSError as exc:
             self._raising.pop(revision.id, None)
             self._leave_layer(revision)
@@ -131,7 +148,7 @@ class Keeping:
         layer = self._layers.get(key)
         if layer is None:
             try:
-                layer = await self._make(InstanceId(f"{order.name}-layer"), order, is_layer=True)
+                layer = await self._make(InstanceId(f"{order.name}-layer"), order, None, is_layer=True)
             except OSError:
                 return None
             self._layers[key] = layer
@@ -139,12 +156,26 @@ class Keeping:
         await layer.settled.wait()
         return layer if layer.is_loaded else None
 
-    async def _make(self, name: InstanceId, order: Keep, is_layer: bool) -> KeptZygote:
-        """Where one is to live. Raises OSError."""
+    async def _make(self, name: InstanceId, order: Keep, layer: KeptZygote | None, is_layer: bool) -> KeptZygote:
+        """Where one is to live: with the one that is to fork it, which holds the entrance of its group. Raises
+        OSError."""
+        spec = order.revision.spec
+        limits = Limits(spec.memory_mib, spec.cpu, self._pids_max)
         loop = asyncio.get_running_loop()
-        slot = await loop.run_in_executor(self._thread, self._make_slot, SlotId(name))
-        kept = self._all[name] = KeptZygote(name, order.revision, slot, self._household, is_layer)
+        there = None if layer is None else layer.slice
+        slot, around = await loop.run_in_executor(self._thread, self._make_slot, SlotId(name), limits, there)
+        kept = self._all[name] = KeptZygote(name, order.revision, slot, around, self._household, is_layer)
         return kept
+
+    def _make_slot(self, name: SlotId, limits: Limits, around: Slice | None) -> tuple[Slot, Slice]:
+        if around is None:
+            around = Slice(self._tier.groups, f"slice-{name}")
+        group = around.make(name, limits)
+        try:
+            return self._tier.make_slot(name, group), around
+        except OSError:
+            group.remove()
+            raise
 
     def _order(self, kept: KeptZygote, order: Keep, zygote: Zygote, layer: KeptZygote | None) -> None:
         spec, slot = kept.revision.spec, kept.slot
@@ -152,7 +183,6 @@ class Keeping:
         try:
             # The zygote, the largest in there, and not its reaper, on which instances depend.
             slot.group.part()
-            slot.group.limit(Limits(spec.memory_mib, spec.cpu, self._pids_max))
             fds |= slot.take()
             os.close(fds.pop("listen"))
             fds |= self._open_parts(order, slot, kept.is_layer)
@@ -197,6 +227,8 @@ class Keeping:
 
     async def close(self) -> None:
         """Give all up; their instances are gone already. Returns when nothing of them is left."""
+        for look in self._looks.values():
+            look.cancel()
         for revision in [*self._raising, *self._kept]:
             self.drop(revision, "everything ends")
         for layer in list(self._layers.values()):
@@ -205,6 +237,29 @@ class Keeping:
             self._is_empty.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._is_empty.wait(), 0.02)
+
+    # -- what is left behind ----------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Groups of instances were removed: see that nothing of those is left."""
+        for around in {kept.slice for kept in self._all.values() if kept.slice.has_lost} - self._looks.keys():
+            self._looks[around] = asyncio.create_task(self._look(around), name="look for what is left")
+
+    async def _look(self, around: Slice) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            looks = itertools.count(1)
+            while around.has_lost or (around.is_suspect and next(looks) < LOOKS_MAX):
+                await asyncio.sleep(LOOK_AFTER_S)
+                uncollected = sum(kept.uncollected for kept in self._all.values() if kept.slice is around)
+                why = await loop.run_in_executor(self._thread, around.stray, uncollected)
+                for kept in [kept for kept in self._all.values() if kept.slice is around]:
+                    if why:
+                        kept.distrust(why)
+                    elif kept.is_gone:
+                        kept.end_strangers()
+        finally:
+            del self._looks[around]
 
     # -- its end ----------------------------------------------------------------------------------------------
 

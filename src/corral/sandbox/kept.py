@@ -14,6 +14,7 @@ import msgspec
 
 from corral.model import InstanceId, Revision
 from corral.sandbox import processes
+from corral.sandbox.slices import Slice
 from corral.sandbox.slots import Slot
 from corral.sandbox.words import KINDS, Improper, Said, Word, hear, open_pair, unsafe_sentence
 
@@ -61,6 +62,11 @@ class Household(Protocol):
         ...
 
     def was_not_born(self, instance: InstanceId) -> None: ...
+    def is_running(self, instance: InstanceId) -> bool: ...
+    def known_pids(self) -> set[int]:
+        """Of all instances, and of the reapers of all zygotes."""
+        ...
+
     def has_exited(self, instance: InstanceId, status: int) -> None:
         """As the zygote says: a hint."""
         ...
@@ -72,10 +78,17 @@ class Household(Protocol):
 
 class KeptZygote:
     def __init__(
-        self, name: InstanceId, revision: Revision, slot: Slot, household: Household, is_layer: bool = False
+        self,
+        name: InstanceId,
+        revision: Revision,
+        slot: Slot,
+        around: Slice,
+        household: Household,
+        is_layer: bool = False,
     ) -> None:
-        """`slot` is what it lives in; ours until `is_empty`. `is_layer`: it imports the dependencies alone, for any
-        revision of the function that has the same."""
+        """`slot` is what it lives in; ours until `is_empty`. `around` holds its group, and is to hold those of all it
+        forks. `is_layer`: it imports the dependencies alone, for any revision of the function that has the same."""
+        self.slice = around
         self.is_layer = is_layer
         self.settled = asyncio.Event()
         """It has loaded, or is gone."""
@@ -105,6 +118,13 @@ class KeptZygote:
     def reaper_pid(self) -> int | None:
         """None: it is still being made."""
         return None if self._reaper is None else self._reaper.pid
+
+    @property
+    def uncollected(self) -> int:
+        """Instances that have ended, of which it has not said so. Its reaper is not late."""
+        if self.is_gone:
+            return 0
+        return sum(not self._household.is_running(instance) for instance in self._children.values())
 
     def take_end(self) -> int:
         """The other end of its socket, now the caller's."""
@@ -146,6 +166,14 @@ class KeptZygote:
         self._is_unsafe = True
         self.end(why)
         self._kill_rest()
+        self.end_strangers()
+
+    def end_strangers(self) -> None:
+        """What it forked besides instances, in whatever group that is."""
+        if self._reaper is not None:
+            for pid in processes.strangers(self._reaper.pid, self._household.known_pids()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def was_not_raised(self, why: str) -> None:
         """The process that was to make its sandbox failed."""

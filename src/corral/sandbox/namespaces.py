@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corral.config import Boot
-from corral.model import FunctionSpec, Revision, SlotId
+from corral.model import Revision, SlotId
 from corral.ports import Sandbox, SandboxEvents
 from corral.sandbox import mounts, network, processes
-from corral.sandbox.cgroups import Group, Limits, open_groups
+from corral.sandbox.cgroups import Group, open_groups
 from corral.sandbox.forking import open_forking
 from corral.sandbox.interpreters import Interpreter
 from corral.sandbox.root import INSIDE, RUNTIMES, Bind, enter_command, root_plan
@@ -29,32 +29,24 @@ class NamespaceTier:
         self._gateway_uid = settings.uid_base
         self._tmp_mib = settings.tmp_mib
         self._mark = boot.name
-        self._groups = open_groups(f"corral-{boot.name}")
-        self.has_groups = self._groups.version != "none"
-        # Slots are made with the usual limits, so that most starts need not write any.
-        spec = FunctionSpec()
-        self._usual = Limits(spec.memory_mib, spec.cpu, settings.pids_max)
+        self.groups = open_groups(f"corral-{boot.name}")
         self._data_path = os.path.join(os.path.realpath(boot.data), "")
         self._data = os.open(boot.data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def sweep(self) -> int:
         processes.kill_marked(self._mark)
-        return self._groups.sweep()
+        return self.groups.sweep()
 
     def user_of(self, revision: Revision) -> int | None:
         return revision.uid
 
-    def make_slot(self, slot: SlotId) -> Slot:
-        group = self._groups.make(slot, self._usual)
-        made: Slot | None = None
+    def make_slot(self, slot: SlotId, group: Group) -> Slot:
+        made = Slot(slot, str(self._sockets / f"{slot}.sock"), group, self._gateway_uid)
         try:
-            made = Slot(slot, str(self._sockets / f"{slot}.sock"), group, self._gateway_uid)
             made.add("netns", network.loopback_namespace)
             made.add_entrances()
         except OSError:
-            if made is not None:
-                made.close()
-            group.remove()
+            made.close()
             raise
         return made
 

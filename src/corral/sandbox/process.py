@@ -8,7 +8,7 @@ from corral.config import Boot
 from corral.model import Revision, SlotId
 from corral.ports import Sandbox, SandboxEvents
 from corral.sandbox import processes
-from corral.sandbox.cgroups import Group, NoGroup
+from corral.sandbox.cgroups import Group, Groups, NoGroups
 from corral.sandbox.forking import open_forking
 from corral.sandbox.interpreters import Interpreter
 from corral.sandbox.root import RUNTIMES
@@ -18,9 +18,9 @@ from corral.sandbox.slots import Slot
 class ProcessTier:
     name = "T0"
     is_isolated = False
-    has_groups = False
 
     def __init__(self, boot: Boot) -> None:
+        self.groups: Groups = NoGroups()
         self._sockets = Path(boot.run) / "i"
         self._mark = boot.name
         self._gateway: int | None = None
@@ -36,8 +36,8 @@ class ProcessTier:
     def user_of(self, revision: Revision) -> int | None:
         return self._user
 
-    def make_slot(self, slot: SlotId) -> Slot:
-        return Slot(slot, str(self._sockets / f"{slot}.sock"), NoGroup(), self._gateway)
+    def make_slot(self, slot: SlotId, group: Group) -> Slot:
+        return Slot(slot, str(self._sockets / f"{slot}.sock"), group, self._gateway)
 
     def zygote_command(self, interpreter: Interpreter, fd: int) -> tuple[Sequence[str], Sequence[int]]:
         return [interpreter.path, "-I", "-S", str(RUNTIMES / "python/zygote.py"), str(fd)], []

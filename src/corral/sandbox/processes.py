@@ -33,6 +33,15 @@ def descendants(pid: int) -> list[int]:
     return family
 
 
+def strangers(pid: int, known: set[int]) -> list[int]:
+    """All below it but `known` and what is below those."""
+    found: list[int] = []
+    for child in children(pid):
+        if child not in known:
+            found += [child, *strangers(child, known)]
+    return found
+
+
 def kill_family(leader: int) -> None:
     """SIGKILL a session leader, its process group and everything below it."""
     for pid in [leader, *descendants(leader)]:

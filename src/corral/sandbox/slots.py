@@ -3,7 +3,7 @@
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from corral.model import SlotId
 from corral.sandbox.cgroups import Group
@@ -23,7 +23,7 @@ class Slot:
         self.group = group
         self._fds: dict[str, int] = {}
         self.is_bare = False
-        """No child shall wait in it."""
+        """No child shall wait in it, and it gets a group when it is known who is to live there."""
         self.parked: Parked | None = None
         """The child that waits in it; None: one is forked when it is needed."""
         listener = listen(path, owner)
@@ -37,7 +37,21 @@ class Slot:
         self._fds[name] = make()
 
     def add_entrances(self) -> None:
-        for number, fd in enumerate(self.group.entrances()):
+        self._keep_entrances(self.group.entrances())
+
+    def move(self, group: Group) -> Group:
+        """Have the next child live in that group, and nothing in the one there was, which is returned. Raises OSError;
+        then all is as it was."""
+        entrances = group.entrances()
+        self.dismiss()
+        for name in [name for name in self._fds if name.startswith("tasks")]:
+            os.close(self._fds.pop(name))
+        self._keep_entrances(entrances)
+        before, self.group = self.group, group
+        return before
+
+    def _keep_entrances(self, entrances: Sequence[int]) -> None:
+        for number, fd in enumerate(entrances):
             self._fds[f"tasks{number}"] = fd
 
     def lend(self, without: str = "") -> dict[str, int]:
