@@ -97,7 +97,7 @@ def test_a_function_that_asks_for_everything_slows_no_other(tmp_path: Path) -> N
         async def beside() -> tuple[Load, Load]:
             async with asyncio.TaskGroup() as group:
                 group.create_task(Loop(server.host, "/function/greedy", 20).run(4.0))
-                await asyncio.sleep(1.0)  # by now it has all it can get
+                await asyncio.to_thread(wait_for, "all it can get", lambda: total(server, "corral_starts_waiting") >= 1)
                 measured = group.create_task(apart())
             return measured.result()
 

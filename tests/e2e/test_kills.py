@@ -29,7 +29,9 @@ def under_load(server: Server, kill: Callable[[], None], name: str = "steady") -
     async def both() -> Load:
         async with asyncio.TaskGroup() as group:
             run = group.create_task(loop.run(RUN_S))
-            await asyncio.sleep(KILL_AT_S)
+            await asyncio.to_thread(
+                wait_for, "calls under way", lambda: len(loop.load.outcomes) >= RATE * KILL_AT_S, RUN_S
+            )
             await asyncio.to_thread(kill)
         return run.result()
 

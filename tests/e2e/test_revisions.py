@@ -58,13 +58,13 @@ def test_calls_are_shared_by_weights_and_found_by_tags(shared: Server) -> None:
 
 
 def test_a_redeployment_is_compared_with_the_revision_it_replaces(shared: Server) -> None:
-    shared.deploy("split", version(1))
-    private = shared.deploy("split", version(2), "--private", "--env", "KEY=1", "--no-traffic")
+    shared.deploy("compared", version(1))
+    private = shared.deploy("compared", version(2), "--private", "--env", "KEY=1", "--no-traffic")
     assert "now private" in private and "revision 1 stays open: 100 % of the calls go to it" in private
-    shared.ok("traffic", "split", "1=90", "2=10", "--tag", "first=1")
-    again = shared.deploy("split", version(3))
+    shared.ok("traffic", "compared", "1=90", "2=10", "--tag", "first=1")
+    again = shared.deploy("compared", version(3))
     assert "no longer private" in again and "env KEY is gone" in again
-    closed = shared.deploy("split", version(4), "--private")
+    closed = shared.deploy("compared", version(4), "--private")
     assert "revision 1 stays open: 90 % of the calls go to it" in closed
 
 
@@ -93,7 +93,7 @@ def test_no_call_fails_while_revisions_come_go_and_come_back(server: Server) -> 
         loop = Loop(server.host, "/function/steady", 300.0)
         async with asyncio.TaskGroup() as group:
             group.create_task(loop.run(12.0))
-            await asyncio.sleep(0.2)
+            await asyncio.to_thread(wait_for, "calls under way", lambda: loop.load.outcomes)
             await asyncio.to_thread(change)
         return loop
 

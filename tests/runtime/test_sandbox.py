@@ -60,7 +60,7 @@ def write_sysrq(): open("/proc/sysrq-trigger", "w").write("h")
 def write_own_oom_score(): open("/proc/self/oom_score_adj", "w").write("-1000")
 def remount_writable(): system_call(165, b"none", b"/function", None, 0x20 | 0x1000, None)
 def read_shadow(): open("/etc/shadow").read()
-def read_home_of_root(): os.listdir("/root/.ssh")
+def read_homes(): os.listdir("/home")
 def read_cgroups(): os.listdir("/sys/fs/cgroup")
 def read_disks(): open("/dev/vda", "rb")
 def read_kernel_memory():
