@@ -57,6 +57,14 @@ def running(checkout: Path, environment: Mapping[str, str], log: Path) -> Iterat
     assert list(Path(environment["XDG_STATE_HOME"]).rglob("*.token")) == []
 
 
+def test_run_takes_no_arguments_and_says_where_settings_go(checkout: Path) -> None:
+    refused = subprocess.run(["./run", "--port", "81"], cwd=checkout, capture_output=True, text=True, timeout=30)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("./run takes no arguments, but was given: --port 81\n")
+    assert "CORRAL_PORT=8081 ./run" in refused.stderr
+    assert not (checkout / ".venv").exists()
+
+
 def test_run_sets_up_deploys_calls_and_stops_on_ctrl_c(checkout: Path, tmp_path: Path) -> None:
     port = free_port()
     taken = {name: value for name, value in os.environ.items() if not name.startswith(("CORRAL_", "SUDO_", "VIRTUAL_"))}
