@@ -24,7 +24,7 @@ from corral.parent.child import Child, Command, become_subreaper, sweep
 from corral.parent.greeting import Greeting
 from corral.parent.index import PROXY_VARIABLES, with_index, without_secrets
 from corral.parent.users import check_users
-from corral.parent.view import View, check_readable, enclosed
+from corral.parent.view import View, check_readable, check_startable, enclosed
 
 log = logging.getLogger("corral.parent.main")
 
@@ -127,6 +127,7 @@ def _code_path() -> dict[str, str]:
 def up(data: Path, flags: Mapping[str, object], environment: Mapping[str, str]) -> int:
     """Serve until SIGINT or SIGTERM; the exit status. Raises BadConfiguration or DataFolderBusy before any process
     was started."""
+    check_startable()
     data = Path(os.path.abspath(data))
     settings = with_index(config.load(data, environment, flags), environment)
     sockets.check_exposure(settings.server)

@@ -25,6 +25,18 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """An empty folder that the new root is mounted on."""
 
 
+def check_startable() -> None:
+    """Raises BadConfiguration when we may not run our own interpreter or read our own code again, as after a change of
+    user: every process we start would end at once, and be started again for ever."""
+    code = [Path(module.__file__) for module in (corral, msgspec, os) if module.__file__]
+    for path, access, act in ((Path(sys.executable), os.X_OK, "run"), *((each, os.R_OK, "read") for each in code)):
+        if not os.access(path, access):
+            raise BadConfiguration(
+                f"{path} cannot be {act} by user {os.geteuid()}, as whom Corral starts its processes; must be one that "
+                "this user may read: install Corral where they may"
+            )
+
+
 def check_readable() -> None:
     """Raises BadConfiguration when the code could not be read by the users that gateway, engine and functions run as.
     Folders above it do not matter: it is mounted into their roots."""
