@@ -6,9 +6,10 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from corral.keeper.homes import open_home
 from corral.model import FunctionKey
 from corral.runtimes.python.hints import PACKAGE_BY_MODULE
 
@@ -18,7 +19,6 @@ SENTENCE_MAX = 500
 LOGS_MAX = 1000
 """Of a namespace: a function whose first installation failed never came to be, and nobody deletes it."""
 HIDDEN = "****"
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FRAME = re.compile(r"^[\s│╰├─▶×┆]+", re.MULTILINE)
 _NOT_FOUND = re.compile(r"Because (\S+) was not found in")
 _MEANT = {module.lower(): package for module, package in PACKAGE_BY_MODULE.items()}
@@ -82,7 +82,7 @@ class BuildLogs:
         namespace, name = key.split("/")
         moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         text = f"{moment}\n{self.without_secrets(transcript.text())}{error or 'installed'}\n"
-        with self._open(namespace) as folder:
+        with open_home(self._home, namespace, 0o750, self._reader_gid) as folder:
             incoming = f".incoming-{secrets.token_hex(8)}"
             fd = os.open(incoming, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
             with open(fd, "w", encoding="utf-8", errors="replace") as file:
@@ -96,28 +96,8 @@ class BuildLogs:
     def forget(self, key: FunctionKey) -> None:
         """The function was deleted."""
         namespace, name = key.split("/")
-        with contextlib.suppress(OSError), self._open(namespace) as folder:
+        with contextlib.suppress(OSError), open_home(self._home, namespace, 0o750, self._reader_gid) as folder:
             os.unlink(f"{name}.log", dir_fd=folder)
-
-    @contextlib.contextmanager
-    def _open(self, namespace: str) -> Iterator[int]:
-        """Through no symbolic link: the data folder is the engine's, and we may be root."""
-        fd = os.open(self._home, _FOLDER)
-        try:
-            if os.fstat(fd).st_uid != os.geteuid():
-                raise PermissionError(1, f"{self._home} belongs to somebody else")
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(namespace, 0o750, dir_fd=fd)
-            inner = os.open(namespace, _FOLDER, dir_fd=fd)
-        finally:
-            os.close(fd)
-        try:
-            if self._reader_gid is not None:
-                os.fchown(inner, -1, self._reader_gid)
-                os.fchmod(inner, 0o750)
-            yield inner
-        finally:
-            os.close(inner)
 
 
 def _thin_out(folder: int) -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 import msgspec
 
 from corral.errors import BuildFailed, SandboxFailed
+from corral.keeper.homes import FOLDER, open_home
 from corral.model import DNS_LABEL
 
 SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 CHUNK = 1024 * 1024
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ class Layers:
         """A copy of the folder `installed` becomes the layer, at once or not at all. Raises BuildFailed when something
         in it may not be in a layer, SandboxFailed when the disk refuses."""
         try:
-            with self._open(namespace) as home:
+            with open_home(self._home, namespace, 0o755) as home:
                 incoming = f".incoming-{secrets.token_hex(8)}"
                 try:
                     _Copy(self._bounds).folder(installed, home, incoming, "")
@@ -56,7 +56,7 @@ class Layers:
 
     def set_aside(self, namespace: str, layer: str) -> None:
         """From now on it is not there; `clear` removes it. No instance has it any more."""
-        with contextlib.suppress(OSError), self._open(namespace) as home:
+        with contextlib.suppress(OSError), open_home(self._home, namespace, 0o755) as home:
             os.rename(layer, f".gone-{secrets.token_hex(8)}", src_dir_fd=home, dst_dir_fd=home)
 
     def keep_only(self, kept: AbstractSet[tuple[str, str | None]]) -> None:
@@ -70,7 +70,7 @@ class Layers:
         """Remove what was set aside, and what an earlier keeper left unfinished."""
         left = (".gone-", ".incoming-") if with_unfinished else (".gone-",)
         for namespace, names in self._listed():
-            with contextlib.suppress(OSError), self._open(namespace) as home:
+            with contextlib.suppress(OSError), open_home(self._home, namespace, 0o755) as home:
                 for name in names:
                     if name.startswith(left):
                         shutil.rmtree(name, ignore_errors=True, dir_fd=home)
@@ -80,24 +80,6 @@ class Layers:
             for namespace in os.listdir(self._home):
                 if DNS_LABEL.match(namespace):
                     yield namespace, os.listdir(self._home / namespace)
-
-    @contextlib.contextmanager
-    def _open(self, namespace: str) -> Iterator[int]:
-        """Step by step and through no symbolic link: the data folder is the engine's, and we may be root."""
-        fd = os.open(self._home, _FOLDER)
-        try:
-            if os.fstat(fd).st_uid != os.geteuid():
-                raise PermissionError(1, f"{self._home} belongs to somebody else")
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(namespace, 0o755, dir_fd=fd)
-            inner = os.open(namespace, _FOLDER, dir_fd=fd)
-        finally:
-            os.close(fd)
-        try:
-            os.fchmod(inner, 0o755)  # whatever our umask is
-            yield inner
-        finally:
-            os.close(inner)
 
 
 class _Copy:
@@ -109,7 +91,7 @@ class _Copy:
 
     def folder(self, source: int, around: int, name: str, path: str) -> None:
         os.mkdir(name, 0o755, dir_fd=around)
-        target = os.open(name, _FOLDER, dir_fd=around)
+        target = os.open(name, FOLDER, dir_fd=around)
         try:
             for entry in sorted(os.listdir(source)):
                 self._entry(source, target, entry, f"{path}{entry}")
@@ -121,7 +103,7 @@ class _Copy:
         found = os.stat(name, dir_fd=source, follow_symlinks=False)
         self._count(found, path)
         if stat.S_ISDIR(found.st_mode):
-            inner = os.open(name, _FOLDER, dir_fd=source)
+            inner = os.open(name, FOLDER, dir_fd=source)
             try:
                 self.folder(inner, target, name, f"{path}/")
             finally:
