@@ -102,9 +102,9 @@ class Keeper:
         self._addresses: dict[InstanceId, str] = {}
         self._zygote_numbers = itertools.count(1)
         self._zygotes: set[RevisionId] = set()
+        """Revisions with one of their own."""
         self._has_some = asyncio.Event()
         """Instances or zygotes run, or did a second ago."""
-        """Revisions with one of their own."""
         self._unplaced: set[InstanceId] = set()
         """Those whose address the engine does not know yet."""
         self._unsent: collections.deque[Exited] = collections.deque(maxlen=UNSENT_MAX)
