@@ -297,6 +297,30 @@ def test_who_asks_when_the_first_has_just_given_up_is_not_told_of_his_end() -> N
     on_t1(play)
 
 
+def test_who_asks_while_what_nobody_waits_for_is_copied_keeps_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(made: Stage) -> None:
+        layers, go_on = made.builds._layers, threading.Event()
+        copy, copied = layers.copy, threading.Event()
+
+        def slowly(namespace: str, installed: int) -> str:
+            incoming = copy(namespace, installed)
+            copied.set()
+            assert go_on.wait(DEADLINE_S)
+            return incoming
+
+        monkeypatch.setattr(layers, "copy", slowly)
+        first = made.ask("one", wheel(), DEP)
+        await made.until(copied.is_set)
+        made.builds.drop(first.id)
+        second = made.ask("two", wheel(), DEP)
+        go_on.set()
+        assert (await made.answer(second)).error == ""
+        await made.until(lambda: [path.name for path in made.data.glob("layers/default/*")] == [LAYER])
+        assert first.id not in made.heard and made.layer().is_dir()
+
+    on_t1(play)
+
+
 def test_a_mistake_of_ours_ends_one_installation_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     async def play(made: Stage) -> None:
         with monkeypatch.context() as broken:

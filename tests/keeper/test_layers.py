@@ -32,13 +32,18 @@ def layers(tmp_path: Path) -> Layers:
     return Layers(tmp_path, BOUNDS)
 
 
+def put(stored: Layers, namespace: str, layer: str, installed: int) -> None:
+    stored.put(namespace, layer, stored.copy(namespace, installed))
+    stored.sync(namespace)
+
+
 def names(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in tmp_path.glob("layers/*/*"))
 
 
 def test_a_layer_is_a_copy_with_the_times_of_its_files(tmp_path: Path, installed: int) -> None:
     stored = layers(tmp_path)
-    stored.put("team", LAYER, installed)
+    put(stored, "team", LAYER, installed)
     assert stored.has("team", LAYER) and not stored.has("other", LAYER)
     layer = tmp_path / "layers/team" / LAYER
     # Compiled modules are believed by the time of their source.
@@ -60,13 +65,13 @@ def test_what_was_broken_off_has_no_name_and_is_removed(
     with monkeypatch.context() as broken:
         broken.setattr(os, "rename", full)
         with pytest.raises(SandboxFailed, match="what was installed could not be kept: No space left on device"):
-            stored.put("team", LAYER, installed)
+            put(stored, "team", LAYER, installed)
     assert names(tmp_path) == []
 
 
 def test_what_a_killed_keeper_left_is_removed_at_the_next_start(tmp_path: Path, installed: int) -> None:
     stored = layers(tmp_path)
-    stored.put("team", LAYER, installed)
+    put(stored, "team", LAYER, installed)
     for left in (".incoming-1", ".gone-1"):
         (tmp_path / "layers/team" / left / "dep").mkdir(parents=True)
     stored.clear()
@@ -78,7 +83,7 @@ def test_what_a_killed_keeper_left_is_removed_at_the_next_start(tmp_path: Path, 
 def test_only_what_is_needed_stays(tmp_path: Path, installed: int) -> None:
     stored = layers(tmp_path)
     for namespace, layer in (("one", LAYER), ("one", OTHER), ("two", LAYER)):
-        stored.put(namespace, layer, installed)
+        put(stored, namespace, layer, installed)
     stored.keep_only({("one", OTHER)})
     assert [stored.has("one", LAYER), stored.has("one", OTHER), stored.has("two", LAYER)] == [False, True, False]
     stored.clear()
@@ -94,7 +99,7 @@ def test_a_folder_that_the_engine_put_there_is_not_written_to(tmp_path: Path, in
     elsewhere.mkdir()
     (tmp_path / "layers").symlink_to(elsewhere)
     with pytest.raises(SandboxFailed):
-        Layers(tmp_path, BOUNDS).put("team", LAYER, installed)
+        put(Layers(tmp_path, BOUNDS), "team", LAYER, installed)
     assert not list(elsewhere.iterdir())
 
 
@@ -103,5 +108,5 @@ def test_a_folder_of_another_user_is_not_written_to(tmp_path: Path, installed: i
     stored = layers(tmp_path)
     os.chown(tmp_path / "layers", 12_345, 12_345)
     with pytest.raises(SandboxFailed):
-        stored.put("team", LAYER, installed)
+        put(stored, "team", LAYER, installed)
     assert names(tmp_path) == []

@@ -123,34 +123,42 @@ class Builds:
     async def _build(self, asked: Asked) -> None:
         namespace, layer = asked.key
         transcript = Transcript()
-        error = ""
+        error = incoming = ""
         try:
             async with self._turns.setdefault(namespace, asyncio.Lock()), self._places:
                 if asked.waiting:
                     asked.name = next(self._names)
-                    await asyncio.to_thread(self._install_layer, asked, transcript)
+                    incoming = await asyncio.to_thread(self._install_layer, asked, transcript)
+            # Not in the thread: somebody might find it there who is not waiting for it, just when nobody else is.
+            if incoming and asked.waiting:
+                self._layers.put(namespace, layer, incoming)
         except (BuildFailed, SandboxFailed) as fault:
             error = self.logs.without_secrets(_sentence(fault, transcript))
         except Exception:
             log.exception("installation failed", extra={"layer": layer, "namespace": namespace})
             error = "the keeper made a mistake; its log has more"
         if not asked.waiting:
-            self.remove(namespace, layer)
+            if incoming:
+                self.remove(namespace, incoming)
             return
         del self._asked[asked.key]
         log.info("dependencies installed", extra={"layer": layer, "namespace": namespace, "error": error})
         await self._tell(asked, transcript, error)
 
     async def _tell(self, asked: Asked, transcript: Transcript, error: str) -> None:
-        """The log first: who hears of the end may ask for it at once."""
+        """The disk and the log first: who hears of the end may ask for it at once."""
         output = self.logs.without_secrets(transcript.last(OUTPUT_LINES)) if error else ""
+        if not error:
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(self._layers.sync, asked.key[0])
         for function in asked.waiting.values():
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(self.logs.write, function, transcript, error)
         for revision in asked.waiting:
             self._answer(Built(revision, error, output))
 
-    def _install_layer(self, asked: Asked, transcript: Transcript) -> None:
+    def _install_layer(self, asked: Asked, transcript: Transcript) -> str:
+        """The name of what is to be the layer."""
         revision = asked.first.revision
         assert revision.layer is not None
         recipe = Recipe(
@@ -173,7 +181,7 @@ class Builds:
             except OSError as exc:
                 raise BuildFailed(f"it left no folder: {exc.strerror}") from exc
             try:
-                self._layers.put(revision.namespace, revision.layer, installed)
+                return self._layers.copy(revision.namespace, installed)
             finally:
                 os.close(installed)
         finally:

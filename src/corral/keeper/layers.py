@@ -36,9 +36,9 @@ class Layers:
     def has(self, namespace: str, layer: str) -> bool:
         return (self._home / namespace / layer).is_dir()
 
-    def put(self, namespace: str, layer: str, installed: int) -> None:
-        """A copy of the folder `installed` becomes the layer, at once or not at all. Raises BuildFailed when something
-        in it may not be in a layer, SandboxFailed when the disk refuses."""
+    def copy(self, namespace: str, installed: int) -> str:
+        """The name of a copy of the folder `installed`, which is no layer until `put` makes it one. Raises BuildFailed
+        when something in it may not be in a layer, SandboxFailed when the disk refuses."""
         try:
             with open_home(self._home, namespace, 0o755) as home:
                 incoming = f".incoming-{secrets.token_hex(8)}"
@@ -46,13 +46,29 @@ class Layers:
                     _Copy(self._bounds).folder(installed, home, incoming, "")
                     # Whole before it has its name: what has the name is believed after a crash.
                     _sync_filesystem(home)
-                    os.rename(incoming, layer, src_dir_fd=home, dst_dir_fd=home)
-                    os.fsync(home)
+                    return incoming
                 except BaseException:
                     shutil.rmtree(incoming, ignore_errors=True, dir_fd=home)
                     raise
         except OSError as exc:
             raise SandboxFailed(f"what was installed could not be kept: {exc.strerror or exc}") from exc
+
+    def put(self, namespace: str, layer: str, incoming: str) -> None:
+        """What was copied is the layer from now on. Does not wait for the disk: `sync` does. Raises SandboxFailed."""
+        try:
+            with open_home(self._home, namespace, 0o755) as home:
+                try:
+                    os.rename(incoming, layer, src_dir_fd=home, dst_dir_fd=home)
+                except OSError:
+                    shutil.rmtree(incoming, ignore_errors=True, dir_fd=home)
+                    raise
+        except OSError as exc:
+            raise SandboxFailed(f"what was installed could not be kept: {exc.strerror or exc}") from exc
+
+    def sync(self, namespace: str) -> None:
+        """What is a layer stays one if the machine stops now. Raises OSError."""
+        with open_home(self._home, namespace, 0o755) as home:
+            os.fsync(home)
 
     def set_aside(self, namespace: str, layer: str) -> None:
         """From now on it is not there; `clear` removes it. No instance has it any more."""
