@@ -13,7 +13,7 @@ from corral.model import Revision
 from corral.sandbox import slices
 
 from .stage import Stage
-from .test_kept import BY_ZYGOTE, ECHO, PLAINLY, answer, on_t1, zygote_pids
+from .test_kept import BY_ZYGOTE, ECHO, PLAINLY, answer, kill_zygotes, on_t1, zygote_pids
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="T1 needs root")
 
@@ -103,6 +103,34 @@ def test_a_start_is_not_lost_by_a_zygote_that(what: str) -> None:
     on_t1(play)
 
 
+def test_a_zygote_that_dies_of_its_first_start_twice_is_not_raised_again() -> None:
+    async def play(made: Stage) -> None:
+        revision = await made.kept(f"{HARM}\n{ON_START['dies of the order']}\n{ECHO}")
+        for is_unsafe in (False, True):
+            assert await answer(made, revision) == PLAINLY
+            assert made.gone.pop(revision.id) == ("it ended by itself", is_unsafe)
+            raised = len(made.keeping)
+            made.keep(revision)
+            await made.until(lambda: len(made.keeping) > raised)  # noqa: B023
+
+    on_t1(play)
+
+
+def test_a_zygote_that_is_killed_while_it_serves_is_raised_again() -> None:
+    async def play(made: Stage) -> None:
+        revision = await made.kept(ECHO)
+        for _ in range(3):
+            assert await answer(made, revision) == BY_ZYGOTE
+            kill_zygotes(made, revision)
+            await made.until(lambda: revision.id in made.gone)
+            assert made.gone.pop(revision.id) == ("it ended by itself", False)
+            raised = len(made.keeping)
+            made.keep(revision)
+            await made.until(lambda: len(made.keeping) > raised)  # noqa: B023
+
+    on_t1(play)
+
+
 def test_instances_outlive_a_zygote_that_turns_bad() -> None:
     code = f"{HARM}\nimport _corral.python.kept as k\nbegin = k.Zygote._begin\n"
     code += "def once(self, order): begin(self, order); k.Zygote._begin = lambda *_: say(99)\n"
@@ -157,9 +185,10 @@ def test_memory_taken_in_groups_of_short_lived_instances_is_bounded_and_given_ba
         first = await made.start_of(revision)
         assert await made.call(first, say="hi") == BY_ZYGOTE
         around = made.sandbox._keeping.of(revision.id).slice  # type: ignore[attr-defined]
-        others = [await made.start_of(revision) for _ in range(4)]
-        for instance in others:
-            await made.call(instance)
+        others = []
+        for _ in range(4):
+            others.append(await made.start_of(revision))
+            assert await made.call(others[-1], say="hi") == BY_ZYGOTE
         assert around._group.held()[0] > 4 * 24
         for instance in others:
             await made.stop(instance)

@@ -657,6 +657,7 @@ class ForkingSandbox:
     def is_gone(self, kept: KeptZygote, why: str, is_unsafe: bool) -> None:
         self._keeping.forget(kept)
         if not kept.is_layer:
+            is_unsafe = self._keeping.has_failed_again(kept) or is_unsafe
             self._events.zygote_gone(kept.name, kept.revision.id, why, is_unsafe)
 
     def is_empty(self, kept: KeptZygote) -> None:

@@ -1,6 +1,7 @@
 """Which functions have a zygote of their own, and how one is raised and given up."""
 
 import asyncio
+import collections
 import contextlib
 import itertools
 import os
@@ -19,6 +20,7 @@ from corral.sandbox.zygotes import Zygote
 Parts = Callable[[Keep, Slot, bool], dict[str, int]]
 """Descriptors of the function and its plan, for a zygote that lives in the slot; the caller's. True: of its layer."""
 
+FAILED_MAX = 2
 LOOK_AFTER_S = 0.1
 LOOKS_MAX = 50
 """Enough for all that can be ended to be gone."""
@@ -63,6 +65,8 @@ class Keeping:
         self._household, self._events = household, events
         self._raising: dict[RevisionId, InstanceId] = {}
         """Those asked for of which there is nothing yet."""
+        self._failed: collections.Counter[RevisionId] = collections.Counter()
+        """How many of its zygotes, one after the other, died of their first start."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._looks: dict[Slice, asyncio.Task[None]] = {}
         self._is_empty = asyncio.Event()
@@ -72,6 +76,13 @@ class Keeping:
         """Revisions that have, or are to have, a zygote."""
         self._all: dict[InstanceId, KeptZygote] = {}
         """By name; those too that are gone and whose instances live on."""
+
+    def has_failed_again(self, kept: KeptZygote) -> bool:
+        """Whether it died of its first start as the one before it did: so would the next."""
+        before = self._failed.pop(kept.revision.id, 0)
+        if kept.failed_at_once:
+            self._failed[kept.revision.id] = before + 1
+        return kept.failed_at_once and before + 1 >= FAILED_MAX
 
     def of(self, revision: RevisionId) -> KeptZygote | None:
         """One that has loaded its code and forks."""

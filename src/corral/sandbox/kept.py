@@ -99,6 +99,9 @@ class KeptZygote:
         self.load_s = 0.0
         """What loading took."""
         self.is_gone = False
+        self._has_borne = False
+        self.failed_at_once = False
+        """It ended with a start to do, and has never done one."""
         self._household = household
         self._loop = asyncio.get_running_loop()
         self._ours, self._theirs = open_pair()
@@ -281,6 +284,7 @@ class KeptZygote:
             if processes.is_ending(process.pid):
                 return
             raise Improper(f"it spoke of process {said.pid}, which is not in the groups of the instance")
+        self._has_borne = True
         del self._births[said.serial]
         birth.late.cancel()
         self._children[said.serial] = birth.instance
@@ -324,6 +328,7 @@ class KeptZygote:
         self._theirs.close()
         self._kill_rest()
         births, self._births = self._births, {}
+        self.failed_at_once = bool(births) and not self._has_borne
         for birth in births.values():
             birth.late.cancel()
             # One that was forked and has not said so is not to come between.
