@@ -30,15 +30,15 @@ class Catalog:
     """Deployed functions by key. `run` writes down what is learned later; it ends only by cancellation."""
 
     def __init__(self, store: Store, fleet: Fleet, rollout: Rollout, holdings: Holdings, packages: Packages) -> None:
-        self._store, self._fleet, self._rollout = store, fleet, rollout
+        self._store, self._rollout = store, rollout
         self._holdings, self._packages = holdings, packages
-        self._scalings = fleet.scalings
+        self._lifecycle, self._scalings = fleet.lifecycle, fleet.scalings
         self._functions = rollout.functions
         self._learned: dict[RevisionId, Revision] = {}
         """Revisions with what loading has shown, as far as it is not on disk yet."""
         self._has_work = asyncio.Event()
         fleet.loaded = self._loaded
-        fleet.emptied = rollout.let_go
+        fleet.lifecycle.emptied = rollout.let_go
         holdings.dropped = self._has_work.set
 
     def restore(self, functions: Sequence[StoredFunction], defaults: Mapping[str, Mapping[str, ScalingValue]]) -> None:
@@ -52,7 +52,7 @@ class Catalog:
             self._functions[stored.key] = stored
             self._scalings.put(_newest_called(stored), stored.tuning)
             self._holdings.restore(stored.revisions)
-            self._fleet.route(stored)
+            self._lifecycle.route(stored)
 
     def _check_scaling(self, stored: StoredFunction) -> None:
         for said in (*(revision.spec.scaling for revision in stored.revisions), stored.tuning.scaling or {}):
@@ -86,7 +86,7 @@ class Catalog:
     def _foremost(self, stored: StoredFunction) -> Revision:
         revision = stored.revision(traffic.foremost(stored.traffic))
         assert revision is not None  # ports.StoredFunction.traffic
-        return self._fleet.known(revision)
+        return self._lifecycle.known(revision)
 
     def has(self, namespace: str, name: str) -> bool:
         return function_key(namespace, name) in self._functions
@@ -183,7 +183,7 @@ class Catalog:
         live = traffic.live(stored.traffic)
         for revision in stored.revisions:
             if revision.number in live:
-                self._fleet.rescale(revision)
+                self._lifecycle.rescale(revision)
 
     # -- deleting -------------------------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ class Catalog:
             if not await self._store.delete_function(key):
                 raise NotFound(f"no function {name!r} in namespace {namespace!r}")
             stored = self._functions.pop(key)
-            self._fleet.remove(key)
+            self._lifecycle.remove(key)
             self._scalings.forget(key)
             self._rollout.changes.deleted(key)
             for revision in stored.revisions:
@@ -205,7 +205,7 @@ class Catalog:
 
     def _loaded(self, revision: Revision, style: Style, is_async: bool) -> None:
         learned = msgspec.structs.replace(revision, style=style, is_async=is_async)
-        self._fleet.learn(learned)
+        self._lifecycle.learn(learned)
         self._learned[revision.id] = learned
         self._has_work.set()
 

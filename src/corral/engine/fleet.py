@@ -11,13 +11,13 @@ from corral.engine.codes import Codes
 from corral.engine.followers import Followers
 from corral.engine.history import ExitSeen, History
 from corral.engine.layers import Layers
+from corral.engine.lifecycle import Lifecycle
 from corral.engine.links import Links, Peer
 from corral.engine.node import Node
 from corral.engine.orders import Orders
-from corral.engine.revisions import Known, Revisions
+from corral.engine.revisions import Revisions
 from corral.engine.running import Instances, Running
 from corral.engine.scalings import Scalings
-from corral.engine.verification import Verification
 from corral.errors import LoadFailed, SandboxFailed
 from corral.model import (
     ExitCause,
@@ -30,7 +30,7 @@ from corral.model import (
     Style,
     key_of,
 )
-from corral.ports import StoredFunction, StoredToken
+from corral.ports import StoredToken
 from corral.roster import Admission, InstanceView, MemoryView, Roster
 
 log = logging.getLogger("corral.engine.fleet")
@@ -42,17 +42,14 @@ DROPPED_GRACE_S = 0.5
 
 class Fleet:
     """See the module. `loaded(revision, style, is_async)` is called when loading the code has shown something new,
-    `emptied(revision)` when a revision that was given up has no instance left, `called(function, second)` when a
-    deployed function had calls, `removed(function)` when it was deleted."""
+    `called(function, second)` when a deployed function had calls."""
 
     def __init__(self, plan: Roster, clock: Clock, history: History, budget: Budget) -> None:
         self._roster, self._clock, self.history = plan, clock, history
         self._budget = budget
         self.scalings = Scalings()
         self.loaded: Callable[[Revision, Style, bool], None] = lambda *_: None
-        self.emptied: Callable[[Revision], None] = lambda _: None
         self.called: Callable[[FunctionKey, Observation], None] = lambda *_: None
-        self.removed: Callable[[FunctionKey], None] = lambda _: None
         self.tokens: Callable[[], Sequence[StoredToken]] = lambda: ()
         self._links = Links()
         self._revisions = Revisions(self._links)
@@ -62,12 +59,13 @@ class Fleet:
         self._running = Instances()
         self.node = Node()
         self._orders = Orders(plan, clock, history, self._links, self._revisions, self._running, self.node, self._codes)
-        self._forgotten: set[FunctionKey] = set()
-        """Functions that went while the keeper was away."""
+        self.lifecycle = Lifecycle(
+            plan, clock, history, self._links, self._revisions, self._running, self._codes, self.scalings, self._orders
+        )
         self._unheard: dict[InstanceId, link.Gone] = {}
         """Ends of instances that an engine before us started, until a gateway is there: one may hold them."""
 
-    # -- what is deployed -----------------------------------------------------------------------------------
+    # -- what is stored -------------------------------------------------------------------------------------
 
     def remember(self, working_sets: Mapping[RevisionId, int]) -> None:
         """What an earlier engine learned of restored revisions, in MiB."""
@@ -75,99 +73,11 @@ class Fleet:
         for revision, memory_mib in working_sets.items():
             self._orders.carry_out(self._roster.remembered(revision, memory_mib, now), now)
 
-    def prepare(self, revision: Revision, needed: int, least: int) -> Verification:
-        """Have `needed` instances of it, so that calls can go to it; `least` of them prove that its code loads. Until
-        `give_up` they are kept, whatever its scaling says. Calls still go where they went."""
-        now = self._clock.monotonic()
-        known = self._revisions.get(revision.id) or self._add(revision, now)
-        ready = sum(each.state == "ready" for each in self._roster.instances(revision.id))
-        verification = Verification(needed, least, ready)
-        known.verifications += (verification,)
-        self._orders.carry_out(self._roster.required(revision.id, needed, now), now)
-        return verification
-
-    def give_up(self, revision: RevisionId, verification: Verification) -> None:
-        """What it was prepared for is over. If calls go to it now, its scaling decides from here on; if none ever went
-        to it, nothing of it stays."""
-        now = self._clock.monotonic()
-        known = self._revisions.get(revision)
-        if known is None:
-            return
-        known.verifications = tuple(each for each in known.verifications if each is not verification)
-        if known.verifications:
-            return
-        if self._revisions.is_live(known.revision):
-            self._orders.carry_out(self._roster.settled(revision, now), now)
-            return
-        self._leave(revision, now)
-        if not known.had_calls:
-            for instance in self._running.of(revision):
-                self._links.tell_keeper(link.Stop(instance, ExitCause.REMOVED))
-
-    def route(self, function: StoredFunction) -> None:
-        """From now on the function's calls go as its traffic says. Revisions that none goes to any more are drained."""
-        now = self._clock.monotonic()
-        for revision in function.revisions:
-            if all(share.number != revision.number for share in function.traffic):
-                continue
-            if self._revisions.get(revision.id) is None:
-                self._add(revision, now)
-                self._orders.carry_out(self._roster.settled(revision.id, now), now)
-            else:
-                self.rescale(revision)  # its function's scaling may have been changed while it was readied
-        for before in self._revisions.route(function.key, function.traffic):
-            known = self._revisions.get(before)
-            if known is not None and not known.verifications:
-                self._hand_over(known.revision, function, now)
-                self._leave(before, now)
-
-    def _hand_over(self, before: Revision, function: StoredFunction, now: float) -> None:
-        """To the newest that has calls, if it has the same dependencies."""
-        serving = {share.number for share in function.traffic if share.percent}
-        after = max((each for each in function.revisions if each.number in serving), key=lambda each: each.number)
-        if after.layer is not None and after.layer == before.layer:
-            self._orders.carry_out(self._roster.succeeded(before.id, after.id, now), now)
-
-    def remove(self, key: FunctionKey) -> None:
-        """The function was deleted."""
-        self.removed(key)
-        for revision in self._revisions.unroute(key):
-            self._leave(revision, self._clock.monotonic())
-        if self._revisions.are_left(key):
-            # It may be deployed anew before its last call has ended.
-            self._forget(key)
-
-    def _add(self, revision: Revision, now: float) -> Known:
-        known = self._revisions.add(revision)
-        self._orders.carry_out(self._roster.deployed(revision.id, self.scalings.of(revision, initial=0), now), now)
-        return known
-
-    def learn(self, revision: Revision) -> None:
-        """The same revision with what loading it has shown."""
-        self._revisions.learn(revision)
-
-    def rescale(self, revision: Revision) -> None:
-        """Its function's scaling has changed: it counts from this moment on."""
-        now = self._clock.monotonic()
-        self._orders.carry_out(self._roster.rescaled(revision.id, self.scalings.of(revision, initial=0), now), now)
-
     def put_token(self, token: StoredToken) -> None:
         self._links.tell_gateways(link.TokenPut(token.digest, list(token.namespaces), token.invoke))
 
     def drop_token(self, digest: str) -> None:
         self._links.tell_gateways(link.TokenPut(digest, [], False))
-
-    def knows(self, revision: RevisionId) -> bool:
-        return self._revisions.get(revision) is not None
-
-    def has(self, revision: RevisionId) -> bool:
-        """Whether calls may go to it, or it may have instances."""
-        return self.knows(revision) or self._revisions.is_leaving(revision)
-
-    def known(self, revision: Revision) -> Revision:
-        """The same revision with what loading it has shown so far."""
-        known = self._revisions.get(revision.id)
-        return revision if known is None else known.revision
 
     def when_learned(self, tell: Callable[[RevisionId, int], None]) -> None:
         """`tell(revision, mib)` when it turned out what an instance uses."""
@@ -321,9 +231,7 @@ class Fleet:
         self.node.kept = dict(inventory.zygotes)
         self.followers.keeper_up()
         self.layers.keeper_up()
-        for key in self._forgotten:
-            peer.send(link.Forget(key))
-        self._forgotten.clear()
+        self.lifecycle.keeper_up()
         for exited in inventory.exited:
             self.exited(exited)
         for instance in [each for each in self._running if each not in inventory.instances]:
@@ -377,14 +285,14 @@ class Fleet:
         self.node.zygote_kept(message)
         actions = self._roster.zygote_kept(message.revision, message.memory_mib, message.load_s, now)
         self._orders.carry_out(actions, now)
-        if self.knows(message.revision):
+        if self.lifecycle.knows(message.revision):
             self.history.zygote(key_of(message.revision), f"kept: it saves {message.load_s * 1000:.0f} ms a start")
 
     def zygote_gone(self, message: link.ZygoteGone) -> None:
         now = self._clock.monotonic()
         self.node.zygote_gone(message)
         self._orders.carry_out(self._roster.zygote_gone(message.revision, message.is_unsafe, now), now)
-        if self.knows(message.revision):
+        if self.lifecycle.knows(message.revision):
             self.history.zygote(key_of(message.revision), f"none: {message.why}")
         log.info("zygote of a revision gone", extra={"revision": message.revision, "why": message.why})
 
@@ -442,31 +350,7 @@ class Fleet:
         )
         self.history.exited(key if self._revisions.is_deployed(key) else None, seen, message.cpu_s)
         log.info("instance ended", extra={"instance": message.instance, "cause": message.cause, "why": message.detail})
-        self._check_left(revision)
-
-    # -- revisions ------------------------------------------------------------------------------------------
-
-    def _leave(self, revision: RevisionId, now: float) -> None:
-        self._revisions.leave(revision)
-        self._orders.carry_out(self._roster.removed(revision, now), now)
-        self._check_left(revision)
-
-    def _check_left(self, revision: RevisionId) -> None:
-        if self.knows(revision) or self._running.of(revision):
-            return
-        if self._revisions.is_leaving(revision):
-            self._codes.forget(revision)
-            self.emptied(self._revisions.forget(revision))
-        if not self._revisions.are_left(key_of(revision)):
-            self._forget(key_of(revision))
-
-    def _forget(self, key: FunctionKey) -> None:
-        """What was logged and seen of a function that is gone: the next one of its name has nothing to do with it."""
-        self.history.forget(key)
-        if self._links.keeper is None:
-            self._forgotten.add(key)
-        else:
-            self._links.tell_keeper(link.Forget(key))
+        self.lifecycle.check_left(revision)
 
     def close(self) -> None:
         self._orders.close()

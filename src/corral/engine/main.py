@@ -89,7 +89,8 @@ class Engine:
             store, self.fleet, rollout, holdings, installation, self._shelf, clock, forbids_host=forbids_host
         )
         self.demand = Demand(store.demand, clock)
-        self.fleet.called, self.fleet.removed = self.demand.seen, self.demand.forget
+        self.fleet.called = self.demand.seen
+        self.fleet.lifecycle.removed = self.demand.forget
         self.tokens = Tokens(store, Keyring(boot.admin_token_sha256), self.fleet, clock)
         listener = socket.socket(fileno=boot.fds["link"])
         self.peers = Peers(listener, self.fleet, own_id, settings.keeper.uid_base)

@@ -46,7 +46,7 @@ class Rollout:
             return await self._commit(changes), took_s
         finally:
             for revision, verification in prepared:
-                self._fleet.give_up(revision, verification)
+                self._fleet.lifecycle.give_up(revision, verification)
 
     @asynccontextmanager
     async def locked(self, keys: Iterable[FunctionKey]) -> AsyncIterator[None]:
@@ -73,7 +73,7 @@ class Rollout:
                     change.check()  # it may have waited for its turn
                     needed = self._needed(change)
                     for revision, least, count in needed:
-                        verification = self._fleet.prepare(revision, count, least)
+                        verification = self._fleet.lifecycle.prepare(revision, count, least)
                         prepared.append((revision.id, verification))
                         change.verifications.append(verification)
                     await self._wait(change, timeout_s)
@@ -144,7 +144,7 @@ class Rollout:
         planned = change.plan(self.functions.get(change.key))
         proven = traffic.proven(planned.proven, planned.traffic)
         gone = traffic.collected([revision.number for revision in planned.revisions], planned.traffic, proven)
-        kept = tuple(self._fleet.known(each) for each in planned.revisions if each.number not in gone)
+        kept = tuple(self._fleet.lifecycle.known(each) for each in planned.revisions if each.number not in gone)
         known = tuple(each for each in proven if each not in gone)
         return msgspec.structs.replace(planned, revisions=kept, proven=known, updated_at=self._clock.wall())
 
@@ -154,7 +154,7 @@ class Rollout:
         newest = function.revision(max(traffic.percents(function.traffic)))
         assert newest is not None
         self._fleet.scalings.put(newest, function.tuning)
-        self._fleet.route(function)
+        self._fleet.lifecycle.route(function)
         self.changes.counts(change)
         if change.new is not None:
             self._holdings.deployed(change.new)
@@ -166,7 +166,7 @@ class Rollout:
         """What it held, unless it is stored, or calls or instances of it are left."""
         function = self.functions.get(revision.key)
         is_stored = function is not None and function.revision(revision.number) is not None
-        if not is_stored and not self._fleet.has(revision.id):
+        if not is_stored and not self._fleet.lifecycle.has(revision.id):
             self._holdings.let_go(revision)
 
 

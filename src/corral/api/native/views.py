@@ -71,7 +71,7 @@ def revisions(function: StoredFunction, fleet: Fleet) -> list[dict[str, Any]]:
 def _state(revision: Revision, shares: Mapping[int, Any], fleet: Fleet) -> str:
     if revision.number in shares:
         return "serving" if shares[revision.number]["percent"] else "tagged"
-    if fleet.knows(revision.id):
+    if fleet.lifecycle.knows(revision.id):
         return "readied"
     return "draining" if fleet.instances(revision.id) else "kept"
 
