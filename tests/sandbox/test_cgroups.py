@@ -1,9 +1,11 @@
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from corral.sandbox.cgroups import GroupsV1, GroupsV2, Limits, NoGroups, find_mounts, open_groups
+from corral.sandbox.memory import for_groups_mib, memory_mib
 
 V1 = """\
 proc /proc proc rw 0 0
@@ -50,6 +52,25 @@ def test_a_group_takes_other_limits_both_up_and_down(groups: GroupsV1 | GroupsV2
             group.limit(limits)
         assert group.used()[1] < 1
         assert group.toll().out_of_memory == 0
+    finally:
+        assert group.remove()
+        groups.sweep()
+
+
+def test_all_groups_together_leave_the_machine_a_part_of_its_memory() -> None:
+    groups = open_groups(OWNER, memory_mib=100)
+    if isinstance(groups, NoGroups):
+        pytest.skip("no groups that may be divided here")
+    group = groups.make("g", LIMITS)
+    try:
+        points = find_mounts(Path("/proc/self/mounts").read_text())
+        found = [
+            int(path.read_text())
+            for point, name in ((points.get("memory"), "limit_in_bytes"), (points.get("v2"), "max"))
+            if point is not None and (path := Path(point, OWNER, f"memory.{name}")).exists()
+        ]
+        assert found == [100 * 1024 * 1024]
+        assert 0.9 * memory_mib() < for_groups_mib() < memory_mib()
     finally:
         assert group.remove()
         groups.sweep()

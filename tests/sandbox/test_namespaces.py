@@ -208,7 +208,7 @@ def test_a_start_whose_package_is_gone_fails_with_a_sentence() -> None:
 
 
 def test_without_groups_each_process_is_limited_in_its_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespaces, "open_groups", lambda owner: NoGroups())
+    monkeypatch.setattr(namespaces, "open_groups", lambda owner, **_: NoGroups())
 
     async def play(made: Stage) -> None:
         instance = await made.start(HOARDER, memory_mib=64)

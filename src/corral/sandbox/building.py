@@ -15,6 +15,7 @@ from corral.errors import SandboxFailed
 from corral.sandbox import places
 from corral.sandbox.cgroups import Group, Groups, Limits, NoGroups, Toll, open_groups
 from corral.sandbox.installer import LEFT_MAX_S, Installer
+from corral.sandbox.memory import for_groups_mib
 from corral.sandbox.places import FolderPlace, MountedPlace, Place, Recipe
 from corral.sandbox.root import Bind, enter_command, root_plan
 
@@ -35,7 +36,9 @@ class Builder:
         self._is_isolated = is_isolated
         self._data = os.path.realpath(boot.data)
         self._run = boot.run
-        self._groups: Groups = open_groups(f"corral-{boot.name}") if is_isolated else NoGroups()
+        self._groups: Groups = NoGroups()
+        if is_isolated:
+            self._groups = open_groups(f"corral-{boot.name}", memory_mib=for_groups_mib())
         self._running: dict[str, Installer] = {}
         places.sweep(self._data)
 

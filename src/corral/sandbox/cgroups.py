@@ -327,8 +327,10 @@ class NoGroup:
 class GroupsV1:
     version = "v1"
 
-    def __init__(self, mounts: Mapping[str, str], owner: str) -> None:
-        """`mounts`: controller -> mount point, for all of CONTROLLERS. `owner`: the name of our groups."""
+    def __init__(self, mounts: Mapping[str, str], owner: str, memory_mib: float | None = None) -> None:
+        """`mounts`: controller -> mount point, for all of CONTROLLERS. `owner`: the name of our groups. `memory_mib`:
+        what all of them may hold together."""
+        self._memory_mib = memory_mib
         self._mounts = {controller: mounts[controller] for controller in CONTROLLERS}
         self._path = f"/{owner}"
 
@@ -336,6 +338,8 @@ class GroupsV1:
         for top in self._tops():
             with contextlib.suppress(FileExistsError):
                 os.mkdir(top)
+                if self._memory_mib is not None and top == self._mounts["memory"] + self._path:
+                    _write(f"{top}/memory.limit_in_bytes", str(int(self._memory_mib * MIB)))
         return GroupV1(self._mounts, f"{self._path}/{name}", limits)
 
     def sweep(self) -> int:
@@ -348,7 +352,8 @@ class GroupsV1:
 class GroupsV2:
     version = "v2"
 
-    def __init__(self, mount: str, owner: str) -> None:
+    def __init__(self, mount: str, owner: str, memory_mib: float | None = None) -> None:
+        self._memory_mib = memory_mib
         self._mount, self._path = mount, f"/{owner}"
         self._top = mount + self._path
 
@@ -358,6 +363,8 @@ class GroupsV2:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(folder)
                 _write(f"{folder}/cgroup.subtree_control", "+memory +cpu +pids")
+            if self._memory_mib is not None:
+                _write(f"{self._top}/memory.max", str(int(self._memory_mib * MIB)))
         return GroupV2(self._mount, f"{self._path}/{name}", limits)
 
     def sweep(self) -> int:
@@ -386,16 +393,16 @@ def find_mounts(mounts: str) -> dict[str, str]:
     return found
 
 
-def open_groups(owner: str, mounts: str | None = None) -> Groups:
+def open_groups(owner: str, mounts: str | None = None, memory_mib: float | None = None) -> Groups:
     """What this machine lets us use: v1 where the memory controller is there, else v2, else none. `owner` is the
-    name our groups stand under."""
+    name our groups stand under; `memory_mib`: what all of them may hold together, None: no limit."""
     found = find_mounts(Path("/proc/self/mounts").read_text() if mounts is None else mounts)
     if all(name in found for name in CONTROLLERS) and all(_may_divide(found[name]) for name in CONTROLLERS):
-        return GroupsV1(found, owner)
+        return GroupsV1(found, owner, memory_mib)
     if "v2" in found and _may_divide(found["v2"]):
         offered = _read(f"{found['v2']}/cgroup.controllers").split()
         if {"memory", "cpu", "pids"} <= set(offered) and _may_delegate(found["v2"]):
-            return GroupsV2(found["v2"], owner)
+            return GroupsV2(found["v2"], owner, memory_mib)
     return NoGroups()
 
 

@@ -11,6 +11,16 @@ LIMITS = {"memory": "memory.limit_in_bytes", "v2": "memory.max"}
 """Mount of find_mounts -> file of a group's limit."""
 
 
+OWN_PART, OWN_MAX_MIB = 0.05, 1024
+"""What groups never get, so that too much of it in use ends a function and not Corral or the system."""
+
+
+def for_groups_mib() -> float:
+    """Page cache included, which the kernel gives back. More than any budget should be: builds are in there too."""
+    total = memory_mib()
+    return total - min(OWN_PART * total, OWN_MAX_MIB)
+
+
 def memory_mib(proc: Path = Path("/proc")) -> float:
     """In MiB. `proc` is where the kernel tells of itself."""
     total = _total_mib((proc / "meminfo").read_text())

@@ -13,6 +13,7 @@ from corral.sandbox import mounts, network, processes
 from corral.sandbox.cgroups import Group, open_groups
 from corral.sandbox.forking import open_forking
 from corral.sandbox.interpreters import Interpreter
+from corral.sandbox.memory import for_groups_mib
 from corral.sandbox.root import INSIDE, RUNTIMES, Bind, enter_command, root_plan
 from corral.sandbox.slots import Slot
 
@@ -29,7 +30,7 @@ class NamespaceTier:
         self._gateway_uid = settings.uid_base
         self._tmp_mib = settings.tmp_mib
         self._mark = boot.name
-        self.groups = open_groups(f"corral-{boot.name}")
+        self.groups = open_groups(f"corral-{boot.name}", memory_mib=for_groups_mib())
         self._data_path = os.path.join(os.path.realpath(boot.data), "")
         self._data = os.open(boot.data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
