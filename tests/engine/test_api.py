@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from corral import link
-from corral.api.native.manage import URLS, check_host
+from corral.api.native.manage import URLS
+from corral.api.native.origin import check_host
 from corral.config import Engine as EngineSettings
 from corral.config import Settings
 from corral.errors import Forbidden

@@ -2,15 +2,11 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
-import re
 import tempfile
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -19,31 +15,24 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from corral.api.native import shapes, views
+from corral.api.native import requests, shapes, views
+from corral.api.native.origin import check_host
 from corral.engine.catalog import Catalog
 from corral.engine.demand import DAYS, Demand
 from corral.engine.deployment import VERIFY_S, Asked, Deployer
 from corral.engine.fleet import Fleet
 from corral.engine.tokens import Tokens
-from corral.errors import BadRequest, BodyTooLarge, CorralError, Forbidden, Invalid, NotFound, StoreFailed
+from corral.errors import BadRequest, CorralError, Forbidden, NotFound, StoreFailed
 from corral.model import FunctionKey, Revision, check_name, function_key
 from corral.ports import Holder, Packages
 
 log = logging.getLogger("corral.api.native.manage")
 
-JSON_MAX_BYTES = 16 * 1024 * 1024
-"""A thousand functions with full environments fit."""
-JSON_LARGE_BYTES = 1024 * 1024
-"""Reading more would hold up everybody else for too long: a thread does it."""
-DISCARD_MAX_BYTES = 512 * 1024 * 1024
-DISCARD_MAX_S = 10.0
 LISTED_AT_ONCE = 200
 """Functions that are made into JSON before everybody else on the loop has his turn."""
 TAIL_MAX = 100_000
 TIMEOUT_MAX_S = 3600.0
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
-Read = TypeVar("Read")
 ReadLog = Callable[[FunctionKey, int, str | None, asyncio.Event | None], AsyncIterator[bytes]]
 
 
@@ -80,18 +69,18 @@ class _Api:
         """The boundary of one request: its failure is an answer and reaches nothing else."""
 
         async def guard(request: Request) -> Response:
-            request_id = _request_id(request)
+            request_id = requests.id_of(request)
             try:
                 check_host(request.headers.getlist("host"), request.headers.getlist("origin"), self._parts.host)
                 response = await handler(self, request)
             except CorralError as fault:
-                await _discard_body(request)
-                response = _refusal(fault, request_id)
+                await requests.discard_body(request)
+                response = requests.refusal(fault, request_id)
             except ClientDisconnect:
                 response = Response(status_code=499)
             except Exception:
                 log.exception("request failed", extra={"request": request_id, "path": request.url.path})
-                response = _refusal(CorralError("the engine made a mistake; its log has more"), request_id)
+                response = requests.refusal(CorralError("the engine made a mistake; its log has more"), request_id)
             response.headers["x-request-id"] = request_id
             return response
 
@@ -100,10 +89,10 @@ class _Api:
     async def no_route(self, request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)
         fault: CorralError = NotFound(f"no management path {request.url.path[:200]!r}")
-        response = _refusal(fault, _request_id(request))
+        response = requests.refusal(fault, requests.id_of(request))
         if exc.status_code == 405:
             fault = BadRequest(f"{request.method} is not for {request.url.path[:200]!r}")
-            response = _refusal(fault, _request_id(request))
+            response = requests.refusal(fault, requests.id_of(request))
             response.status_code = 405
         for name, value in (exc.headers or {}).items():
             response.headers[name] = value
@@ -140,7 +129,7 @@ class _Api:
 
     async def _listed(self, request: Request, shown: Sequence[Revision]) -> Response:
         """In pieces: ten thousand of them take 0.1 s, and starts must not wait for that."""
-        brief, secrets = _is_asked(request, "brief"), _is_asked(request, "secrets")
+        brief, secrets = requests.is_asked(request, "brief"), requests.is_asked(request, "secrets")
         pieces: list[bytes] = []
         for first in range(0, len(shown), LISTED_AT_ONCE):
             some = shown[first : first + LISTED_AT_ONCE]
@@ -156,7 +145,7 @@ class _Api:
 
     async def describe(self, request: Request) -> Response:
         revision = self._catalog.get(self._namespace(request), request.path_params["name"])
-        secrets = _is_asked(request, "secrets")
+        secrets = requests.is_asked(request, "secrets")
         parts = self._parts
         now, is_strict = parts.monotonic(), parts.is_strict
         return _json(views.described(revision, self._catalog, self._fleet, now, secrets, is_strict=is_strict))
@@ -165,7 +154,7 @@ class _Api:
         namespace = self._namespace(request)
         with _storing(), tempfile.NamedTemporaryFile(dir=self._parts.uploads) as file:
             received = 0
-            async for chunk in _limited(request, self._parts.upload_max_bytes):
+            async for chunk in requests.limited(request, self._parts.upload_max_bytes):
                 received += len(chunk)
                 await asyncio.to_thread(file.write, chunk)
             file.flush()
@@ -176,14 +165,14 @@ class _Api:
 
     async def deploy(self, request: Request) -> Response:
         namespace, name = self._namespace(request), str(request.path_params["name"])
-        wanted = await _sent(request, lambda sent: shapes.read_function(sent, check_name("name", name)))
+        wanted = await requests.sent(request, lambda sent: shapes.read_function(sent, check_name("name", name)))
         existed = self._catalog.has(namespace, name)
         [deployed] = await self._parts.deployer.deploy(namespace, [_asked(wanted)], _timeout_s(request))
         return _json(views.deployed(deployed, self._catalog, self._fleet), 200 if existed else 201)
 
     async def deploy_many(self, request: Request) -> Response:
         namespace = self._namespace(request)
-        wanted = await _sent(request, shapes.read_functions)
+        wanted = await requests.sent(request, shapes.read_functions)
         deployed = await self._parts.deployer.deploy(namespace, [_asked(each) for each in wanted], _timeout_s(request))
         return _json({"functions": [views.deployed(each, self._catalog, self._fleet) for each in deployed]})
 
@@ -197,7 +186,7 @@ class _Api:
 
     async def set_scaling(self, request: Request) -> Response:
         namespace, name = self._namespace(request), str(request.path_params["name"])
-        sent = await _sent(request, shapes.read_tuning)
+        sent = await requests.sent(request, shapes.read_tuning)
         revision = await self._catalog.tune(namespace, name, lambda before: msgspec.structs.replace(before, **sent))
         return _json(self._fleet.scalings.view(revision))
 
@@ -207,12 +196,12 @@ class _Api:
 
     async def set_namespace(self, request: Request) -> Response:
         namespace = self._namespace(request)
-        await self._catalog.put_default(namespace, await _sent(request, shapes.read_default))
+        await self._catalog.put_default(namespace, await requests.sent(request, shapes.read_default))
         return await self.describe_namespace(request)
 
     async def demand(self, request: Request) -> Response:
         revision = self._catalog.get(self._namespace(request), request.path_params["name"])
-        days = _number(request.query_params.get("days"), "days", DAYS, 1, DAYS)
+        days = requests.number(request, "days", DAYS, 1, DAYS)
         return _json(views.demand(revision.key, await self._parts.demand.of(revision.key, int(days))))
 
     # -- revisions ------------------------------------------------------------------------------------------
@@ -223,23 +212,22 @@ class _Api:
 
     async def set_traffic(self, request: Request) -> Response:
         namespace, name = self._namespace(request), str(request.path_params["name"])
-        wanted = await _sent(request, shapes.read_traffic)
+        wanted = await requests.sent(request, shapes.read_traffic)
         function = await self._catalog.set_traffic(namespace, name, wanted.shares, wanted.tags, _timeout_s(request))
         return _json(views.traffic_of(function))
 
     async def roll_back(self, request: Request) -> Response:
         namespace, name = self._namespace(request), str(request.path_params["name"])
-        to = await _sent(request, shapes.read_rollback)
+        to = await requests.sent(request, shapes.read_rollback)
         function = await self._catalog.roll_back(namespace, name, to, _timeout_s(request))
         return _json(views.traffic_of(function))
 
     async def logs(self, request: Request) -> Response:
         revision = self._catalog.get(self._namespace(request), request.path_params["name"])
-        query = request.query_params
-        tail = _number(query.get("tail"), "tail", 100, 0, TAIL_MAX)
-        of_request = query.get("request")
-        if _is_asked(request, "follow"):
-            lines = await _begun(self._followed(revision.key, int(tail), of_request, _is_asked(request, "calls")))
+        tail = requests.number(request, "tail", 100, 0, TAIL_MAX)
+        of_request, calls = request.query_params.get("request"), requests.is_asked(request, "calls")
+        if requests.is_asked(request, "follow"):
+            lines = await _begun(self._followed(revision.key, int(tail), of_request, calls))
         else:
             lines = self._parts.read_log(revision.key, int(tail), of_request, None)
         return StreamingResponse(lines, media_type="application/jsonl")
@@ -277,7 +265,7 @@ class _Api:
 
     async def make_token(self, request: Request) -> Response:
         self._administrator(request)
-        wanted = await _sent(request, shapes.read_token)
+        wanted = await requests.sent(request, shapes.read_token)
         token, stored = await self._tokens.make(wanted.label, wanted.namespaces, wanted.manage, wanted.invoke)
         return _json(views.token_view(stored) | {"token": token}, 201)
 
@@ -325,82 +313,6 @@ def application(parts: Parts) -> Starlette:
     return served
 
 
-def check_host(hosts: list[str], origins: list[str], configured: str) -> None:
-    """Against DNS rebinding: a page of another site can make a browser send requests here, but not choose these two
-    fields. A name that an attacker's DNS could point at us is refused; an address can't be pointed anywhere.
-    Raises Forbidden."""
-    if len(hosts) != 1:
-        raise Forbidden(f"{len(hosts)} Host fields were sent, must be one")
-    name = _name_of(hosts[0])
-    if name not in ("localhost", configured.lower()) and not _is_address(name):
-        raise Forbidden(f"Host = {hosts[0][:80]!r}, must be localhost, an IP address or {configured!r}")
-    for origin in origins:
-        if _authority_of(origin) != hosts[0].lower():
-            raise Forbidden(f"Origin = {origin[:80]!r}, must be that of Host {hosts[0][:80]!r}")
-
-
-def _authority_of(origin: str) -> str | None:
-    """Host and port, in lower case; None: it has none that could be read."""
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return None
-
-
-def _name_of(host: str) -> str:
-    """Without port and brackets, in lower case."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-async def _limited(request: Request, most: int) -> AsyncIterator[bytes]:
-    """The body's parts; BodyTooLarge as soon as it is known to be."""
-    fault = BodyTooLarge(f"the body is larger than {most} bytes, the most allowed here")
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > most:
-        raise fault
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > most:
-            raise fault
-        if chunk:
-            yield chunk
-
-
-async def _discard_body(request: Request) -> None:
-    """Take in what is left of the body, up to a limit: closing a connection on unread bytes resets it, and the
-    refusal would be lost on its way."""
-    has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
-    if not has_body:
-        return
-    left = DISCARD_MAX_BYTES
-    # RuntimeError: all of it was taken in before the fault.
-    with contextlib.suppress(TimeoutError, ClientDisconnect, RuntimeError):
-        async with asyncio.timeout(DISCARD_MAX_S):
-            async for chunk in request.stream():
-                left -= len(chunk)
-                if left < 0:
-                    return
-
-
-async def _sent(request: Request, read: Callable[[Any], Read]) -> Read:
-    """The body's JSON, as `read` understands it."""
-    body = b"".join([chunk async for chunk in _limited(request, JSON_MAX_BYTES)])
-    if len(body) <= JSON_LARGE_BYTES:
-        return read(shapes.read_json(body))
-    return await asyncio.to_thread(lambda: read(shapes.read_json(body)))
-
-
 @contextlib.contextmanager
 def _storing() -> Iterator[None]:
     try:
@@ -433,43 +345,8 @@ def _asked(wanted: shapes.Wanted) -> Asked:
 
 
 def _timeout_s(request: Request) -> float:
-    return _number(request.query_params.get("timeout"), "timeout", VERIFY_S, 0.1, TIMEOUT_MAX_S)
-
-
-def _number(sent: str | None, field: str, default: float, least: float, most: float) -> float:
-    """Raises Invalid."""
-    if sent is None:
-        return default
-    try:
-        value = float(sent)
-    except ValueError:
-        value = -1.0
-    if not least <= value <= most:
-        raise Invalid(f"{field} = {sent[:80]!r}, must be a number between {least:g} and {most:g}")
-    return value
-
-
-def _is_asked(request: Request, field: str) -> bool:
-    return request.query_params.get(field, "0") not in ("0", "false", "")
-
-
-def _request_id(request: Request) -> str:
-    sent = request.headers.get("x-request-id", "")
-    return sent if REQUEST_ID.match(sent) else uuid.uuid4().hex
+    return requests.number(request, "timeout", VERIFY_S, 0.1, TIMEOUT_MAX_S)
 
 
 def _json(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
-
-
-def _refusal(fault: CorralError, request_id: str) -> Response:
-    status, code = shapes.status_of(fault, shapes.DEPLOY_FAULTS)
-    response = Response(
-        shapes.error_body(fault, code, request_id, for_owner=True), status, media_type="application/json"
-    )
-    if fault.retry_after_s is not None:
-        response.headers["retry-after"] = str(max(1, round(fault.retry_after_s)))
-    if status == 401:
-        response.headers["www-authenticate"] = "Bearer"
-    response.headers["x-request-id"] = request_id
-    return response

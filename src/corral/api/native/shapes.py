@@ -258,6 +258,19 @@ def read_token(value: Any) -> WantedToken:
         raise Invalid(f"token: {exc}; must have label, namespaces, manage and invoke") from exc
 
 
+def read_number(sent: str | None, field: str, default: float, least: float, most: float) -> float:
+    """A query's field; None: it was not sent. Raises Invalid."""
+    if sent is None:
+        return default
+    try:
+        value = float(sent)
+    except ValueError:
+        value = -1.0
+    if not least <= value <= most:
+        raise Invalid(f"{field} = {sent[:80]!r}, must be a number between {least:g} and {most:g}")
+    return value
+
+
 HIDDEN = "…"
 """Stands for the value of an environment variable."""
 HIDDEN_OTHER = "… (another)"
