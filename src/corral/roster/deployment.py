@@ -7,7 +7,7 @@ from corral.model import GatewayId, InstanceId, RevisionId
 from corral.policy import Scaler
 from corral.policy.backoff import Backoff
 from corral.policy.budget import WorkingSet
-from corral.roster.actions import Decided, Scaling
+from corral.roster.actions import Action, Block, Decided, Queued, Scaling
 
 FAILED_FIRST_S, FAILED_MOST_S = 1.0, 60.0
 """After a start that failed, doubling from the first to the most."""
@@ -192,6 +192,44 @@ class Deployment:
     def limit(self, cap: int | None, why: str = "") -> None:
         """None, or as many as are desired: no limit."""
         self.cap, self.cap_why = (None, "") if cap is None or cap >= self.desired else (cap, why)
+
+    def note(self) -> list[Action]:
+        """The decision as it stands, if it is another than the last one told."""
+        desired = self.wanted
+        if desired == (0 if self.decided is None else self.decided.desired):
+            return []
+        why = self.why
+        if desired > self.desired:
+            name = "min" if desired == self.scaling.min else "initial"
+            why = f"{name} = {desired}"
+        elif desired < self.desired:
+            why = f"{why}; held at max = {desired}" if self.cap is None else f"{why}; {self.cap_why}"
+        self.decided = Decided(self.id, desired, self.have, why, self.inputs)
+        return [self.decided]
+
+    def unblock(self, now: float) -> list[Action]:
+        """An end to its back-off after starts that failed."""
+        was_blocked = self.failures.is_waiting(now)
+        self.failures.reset()
+        return [Block(self.id, "", now, "")] if was_blocked else []
+
+    def queue(self, why: str) -> list[Action]:
+        """The gateways hear why its starts wait for room."""
+        self.is_queued = True
+        return [Queued(self.id, why)]
+
+    def unqueue(self) -> list[Action]:
+        if not self.is_queued:
+            return []
+        self.is_queued = False
+        return [Queued(self.id, "")]
+
+    def note_age(self, instance: Instance, now: float) -> None:
+        """The instance ended by itself: soon after its start, or after it was of use."""
+        if now - instance.since < CRASHED_EARLY_S:
+            self.crashes.failed(now)
+        else:
+            self.crashes.reset()
 
     def seems_busy(self, calls: int, now: float) -> None:
         self.busy, self.busy_until = -(-calls // self.scaling.concurrency), now + BUSY_S

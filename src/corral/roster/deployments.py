@@ -4,23 +4,28 @@ from collections.abc import Callable, Collection, Sequence
 from typing import cast
 
 from corral.model import RevisionId
-from corral.roster.actions import Decided, Scaling
+from corral.policy import Scaler
+from corral.roster.actions import Action, Decided, Learned, Scaling
 from corral.roster.deployment import Deployment, Instance
 
 REST_S = 120.0
 """A revision without instances and timers sleeps after so long: until then its scaler may still know something of use.
 Looked at when the next one comes to rest, so nothing wakes up for it."""
+LEARN_MORE = 0.1
+"""So much a working set must change, as a part of it, before it is remembered anew."""
 
 
 class Deployments:
-    """`make(revision, scaling)` gives a revision its books. Asleep it is its scaling and the last decision."""
+    """`make(scaling)` gives a revision its scaler. Asleep it is its scaling, the last decision and what was learned."""
 
-    def __init__(self, make: Callable[[RevisionId, Scaling], Deployment]) -> None:
+    def __init__(self, make: Callable[[Scaling], Scaler]) -> None:
         self._make = make
         self._awake: dict[RevisionId, Deployment] = {}
         self._asleep: dict[RevisionId, tuple[Scaling, Decided | None]] = {}
         self._resting: dict[RevisionId, float] = {}
         """Since when, the longest first. It may have been needed again meanwhile."""
+        self._learned: dict[RevisionId, int] = {}
+        """What an instance of each uses, in MiB, to within LEARN_MORE; also of those that sleep."""
 
     def get(self, revision: RevisionId) -> Deployment | None:
         """Wakes it. None: it is not deployed."""
@@ -57,13 +62,16 @@ class Deployments:
 
     def add(self, revision: RevisionId, scaling: Scaling) -> Deployment:
         """A new one that is awake."""
-        added = self._awake[revision] = self._make(revision, scaling)
+        added = self._awake[revision] = Deployment(revision, scaling, self._make(scaling))
+        if revision in self._learned:
+            added.used.remember(self._learned[revision])
         return added
 
     def remove(self, revision: RevisionId) -> None:
         self._awake.pop(revision, None)
         self._asleep.pop(revision, None)
         self._resting.pop(revision, None)
+        self._learned.pop(revision, None)
 
     def rest(self, known: Deployment, now: float) -> None:
         """It is at rest. Those that have been for REST_S fall asleep."""
@@ -75,6 +83,22 @@ class Deployments:
             if longest is not None and longest.is_at_rest:
                 del self._awake[longest.id]
                 self._asleep[longest.id] = (longest.scaling, longest.decided)
+
+    def remember(self, revision: RevisionId, memory_mib: int) -> Deployment | None:
+        """What an earlier engine learned of a deployed one. None: it sleeps, and knows it when it wakes."""
+        self._learned[revision] = memory_mib
+        known = self.find(revision)
+        if known is not None:
+            known.used.remember(memory_mib)
+        return known
+
+    def learn(self, known: Deployment) -> list[Action]:
+        """What its instances were seen to use. What is not much different is not worth a write."""
+        mib, before = known.used.mib, self._learned.get(known.id)
+        if mib is None or (before is not None and abs(mib - before) <= LEARN_MORE * before):
+            return []
+        self._learned[known.id] = mib
+        return [Learned(known.id, mib)]
 
     # -- for people -----------------------------------------------------------------------------------------
 

@@ -16,9 +16,7 @@ from corral.roster.actions import (
     Block,
     Decided,
     InstanceView,
-    Learned,
     MemoryView,
-    Queued,
     Release,
     Retire,
     Scaling,
@@ -34,8 +32,6 @@ WANTED_S = 1.5
 """So long after a Want calls are taken to wait: gateways repeat it each second while they do."""
 LOOK_S = 0.25
 """Between two looks for room for what found none: in each of them the largest user may have to let one instance go."""
-LEARN_MORE = 0.1
-"""So much a working set must change, as a part of it, before it is remembered anew."""
 RELEASE_S = 1.0
 """A gateway answers a Release at once, with fewer when fewer are idle; what did not come within this time won't."""
 
@@ -49,14 +45,12 @@ class Roster:
     def __init__(self, boot: str, cores: int, rng: random.Random, zygotes: ZygoteTerms | None = None) -> None:
         self._boot, self._cores, self._rng = boot, cores, rng
         self._started = 0
-        self._revisions = Deployments(self._books)
+        self._revisions = Deployments(self._scaler)
         self._instances: dict[InstanceId, Instance] = {}
         # In the order they connected: the first is the home of all revisions.
         self._gateways: dict[GatewayId, None] = {}
         self._has_keeper = False
         self._timers: list[tuple[float, RevisionId]] = []
-        self._learned: dict[RevisionId, int] = {}
-        """What an instance of each uses, in MiB, to within LEARN_MORE; also of those that sleep."""
         self.admission = Admission(zygotes or ZygoteTerms())
         self._capped: Ranking[RevisionId] = Ranking()
         """Those that may not have what their scalers say as memory is short, by what their next start needs."""
@@ -79,7 +73,7 @@ class Roster:
         else:
             self._retune(known, scaling)
             known.is_removed = False
-            actions += self._unblock(known, now)
+            actions += known.unblock(now)
             known.crashes.reset()
         return actions + self._converge(known, now)
 
@@ -102,7 +96,7 @@ class Roster:
         before = 0 if known.is_settled else known.scaling.initial
         self._retune(known, msgspec.structs.replace(known.scaling, initial=max(instances, before)))
         known.is_settled = False
-        actions = self._unblock(known, now)
+        actions = known.unblock(now)
         known.crashes.reset()
         return actions + self._converge(known, now)
 
@@ -132,7 +126,7 @@ class Roster:
             return ()
         known.is_removed, known.ask_at, known.desired = True, None, 0
         known.limit(None)
-        actions: list[Action] = [*self._unqueue(known), *self._zygotes.removed(revision)]
+        actions: list[Action] = [*known.unqueue(), *self._zygotes.removed(revision)]
         self.admission.done(known)
         for instance in list(known.instances.values()):
             if instance.state in SERVING:
@@ -187,7 +181,7 @@ class Roster:
         self._zygotes.started(known.id, load_s, known.prices[0])
         found.since = now
         known.scaling = msgspec.structs.replace(known.scaling, concurrency=concurrency)
-        actions = self._unblock(known, now) + self._ask(known, now, joined=True)
+        actions = known.unblock(now) + self._ask(known, now, joined=True)
         return actions + self._consider(known, now)
 
     def failed(self, instance: InstanceId, error: str, kind: str, now: float) -> Sequence[Action]:
@@ -215,7 +209,7 @@ class Roster:
         known = found.revision
         is_surprise = found.state in SERVING
         if is_surprise:
-            self._note_age(found, now)
+            known.note_age(found, now)
         self._forget(found)
         return self._miss(known, now, "an instance was lost") if is_surprise else self._converge(known, now)
 
@@ -246,7 +240,7 @@ class Roster:
             return ()
         known = found.revision
         if found.state in SERVING:
-            self._note_age(found, now)
+            known.note_age(found, now)
         known.put(found, State.STOPPING)
         why = "an instance is ended because a call in it exceeded its timeout"
         return [Stop(instance, ExitCause.TIMEOUT), *self._miss(known, now, why)]
@@ -268,7 +262,7 @@ class Roster:
         actions: list[Action] = list(self._zygotes.shrink(self.admission.limit_mib))
         for known in changed.values():
             self.admission.note(known)
-            actions += self._learn(known) + self._consider(known, now)
+            actions += self._revisions.learn(known) + self._consider(known, now)
         return actions + self._serve(now)
 
     def is_measured(self, revision: RevisionId) -> bool:
@@ -280,11 +274,9 @@ class Roster:
         """What an earlier engine learned of it."""
         if revision not in self._revisions:
             return ()
-        self._learned[revision] = memory_mib
-        known = self._revisions.find(revision)
+        known = self._revisions.remember(revision, memory_mib)
         if known is None:
             return ()
-        known.used.remember(memory_mib)
         self.admission.note(known)
         return self._serve(now)
 
@@ -440,12 +432,6 @@ class Roster:
 
     # -- inside: deciding -----------------------------------------------------------------------------------
 
-    def _books(self, revision: RevisionId, scaling: Scaling) -> Deployment:
-        made = Deployment(revision, scaling, self._scaler(scaling))
-        if revision in self._learned:
-            made.used.remember(self._learned[revision])
-        return made
-
     def _scaler(self, scaling: Scaling) -> Scaler:
         return SCALERS[scaling.engine].make(self._terms(scaling))
 
@@ -520,7 +506,7 @@ class Roster:
             return self._serve(now)
         if known.expire(now):
             return self._ask(known, now)
-        actions = self._note(known, known.wanted)
+        actions = known.note()
         self.admission.note(known)
         if known.cap is None:
             self._capped.drop(known.id)
@@ -530,25 +516,13 @@ class Roster:
             self.admission.wait(known, now)
         else:
             self.admission.done(known)
-            actions += self._unqueue(known)
+            actions += known.unqueue()
             if known.wanted < known.have:
                 actions += self._release(known, known.have - known.wanted, now)
         self._arm(known, now)
         if known.is_at_rest:
             self._revisions.rest(known, now)
         return actions + self._serve(now)
-
-    def _note(self, known: Deployment, desired: int) -> list[Action]:
-        if desired == (0 if known.decided is None else known.decided.desired):
-            return []
-        why = known.why
-        if desired > known.desired:
-            name = "min" if desired == known.scaling.min else "initial"
-            why = f"{name} = {desired}"
-        elif desired < known.desired:
-            why = f"{why}; held at max = {desired}" if known.cap is None else f"{why}; {known.cap_why}"
-        known.decided = Decided(known.id, desired, known.have, why, known.inputs)
-        return [known.decided]
 
     def _may_start(self, known: Deployment, now: float) -> bool:
         """Whether it lacks an instance, and nothing but memory could be in the way."""
@@ -560,7 +534,7 @@ class Roster:
         self._started += 1
         started = self._add(InstanceId(f"{self._boot}-{self._started}"), known, State.STARTING, now)
         self.admission.started(known, now)
-        return [*self._unqueue(known), Start(started.id, known.id), *self._give(started, fresh=True)]
+        return [*known.unqueue(), Start(started.id, known.id), *self._give(started, fresh=True)]
 
     def _release(self, known: Deployment, count: int, now: float) -> list[Action]:
         home = self._home()
@@ -570,11 +544,6 @@ class Roster:
         known.asked_until = now + RELEASE_S
         self.admission.note(known)
         return [Release(home, known.id, count)]
-
-    def _unblock(self, known: Deployment, now: float) -> list[Action]:
-        was_blocked = known.failures.is_waiting(now)
-        known.failures.reset()
-        return [Block(known.id, "", now, "")] if was_blocked else []
 
     def _arm(self, known: Deployment, now: float) -> None:
         moments = [] if known.ask_at is None else [known.ask_at]
@@ -601,7 +570,7 @@ class Roster:
         while (known := self.admission.next()) is not None:
             if not self._may_start(known, now):
                 self.admission.done(known)
-                actions += self._unqueue(known)
+                actions += known.unqueue()
             elif self.admission.fits(known):
                 actions += self._start(known, now)
             elif known.have < known.floor or now < known.wanted_until:
@@ -626,8 +595,8 @@ class Roster:
         if self._look_at is None:
             self._look_at = now + LOOK_S
         # While idle instances and zygotes are enough it is a matter of milliseconds, unless they turn out busy.
-        if room is None or not room.is_enough or known.is_held:
-            actions += self._queue(known)
+        if not known.is_queued and (room is None or not room.is_enough or known.is_held):
+            actions += known.queue(self.admission.shortage(known))
         known.is_held = True
         return actions
 
@@ -661,7 +630,7 @@ class Roster:
         actions = self._release(known, count, now)
         known.is_evicted = True
         known.limit(known.have, "idle, and the machine's memory is needed")
-        actions += self._note(known, known.wanted)
+        actions += known.note()
         self._arm(known, now)
         return actions
 
@@ -674,31 +643,11 @@ class Roster:
                 return actions
         return []
 
-    def _queue(self, known: Deployment) -> list[Action]:
-        if known.is_queued:
-            return []
-        known.is_queued = True
-        return [Queued(known.id, self.admission.shortage(known))]
-
-    def _unqueue(self, known: Deployment) -> list[Action]:
-        if not known.is_queued:
-            return []
-        known.is_queued = False
-        return [Queued(known.id, "")]
-
     def _renote(self, revision: RevisionId) -> None:
         """With a zygote the next instance uses less, without one more."""
         known = self._revisions.find(revision)
         if known is not None:
             self.admission.note(known)
-
-    def _learn(self, known: Deployment) -> list[Action]:
-        """What is not much different is not worth a write."""
-        mib, before = known.used.mib, self._learned.get(known.id)
-        if mib is None or (before is not None and abs(mib - before) <= LEARN_MORE * before):
-            return []
-        self._learned[known.id] = mib
-        return [Learned(known.id, mib)]
 
     def _consider(self, known: Deployment, now: float) -> list[Action]:
         """A zygote for it, once it is known what it would take."""
@@ -766,12 +715,6 @@ class Roster:
             found.revision.put(found, State.RELEASING)
         return [] if found.gateway is None else [Retire(found.gateway, found.id)]
 
-    def _note_age(self, found: Instance, now: float) -> None:
-        if now - found.since < CRASHED_EARLY_S:
-            found.revision.crashes.failed(now)
-        else:
-            found.revision.crashes.reset()
-
     def _forget(self, found: Instance) -> None:
         known = found.revision
         del self._instances[found.id]
@@ -784,4 +727,3 @@ class Roster:
             self._capped.drop(known.id)
             self._revisions.remove(known.id)
             self.admission.forget(known)
-            self._learned.pop(known.id, None)
