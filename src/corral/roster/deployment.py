@@ -193,8 +193,17 @@ class Deployment:
         """None, or as many as are desired: no limit."""
         self.cap, self.cap_why = (None, "") if cap is None or cap >= self.desired else (cap, why)
 
-    def note(self) -> list[Action]:
-        """The decision as it stands, if it is another than the last one told."""
+    def due_at(self, now: float) -> float | None:
+        """When something is to be done about it though nothing happens; None: never."""
+        moments = [] if self.ask_at is None else [self.ask_at]
+        if self.start_at > now and self.wanted > self.have:
+            moments.append(self.start_at)
+        if self.asked:
+            moments.append(self.asked_until)
+        return min(moments, default=None)
+
+    def tell_decision(self) -> list[Action]:
+        """As it stands, if it is another than the one told last."""
         desired = self.wanted
         if desired == (0 if self.decided is None else self.decided.desired):
             return []

@@ -1,6 +1,5 @@
 """The Roster itself: events in, actions out."""
 
-import heapq
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from corral.model import ExitCause, GatewayId, InstanceId, Observation, RevisionId
-from corral.policy import SCALERS, Scaler, Situation, Terms
+from corral.policy import Situation
 from corral.policy.ranking import Ranking
 from corral.roster.actions import (
     Action,
@@ -26,6 +25,8 @@ from corral.roster.actions import (
 from corral.roster.admission import Admission, Room
 from corral.roster.deployment import CRASHED_EARLY_S, SERVING, Deployment, Instance, State
 from corral.roster.deployments import Deployments
+from corral.roster.scalers import Scalers
+from corral.roster.timers import Timers
 from corral.roster.zygotes import Zygotes, ZygoteTerms
 
 WANTED_S = 1.5
@@ -43,14 +44,15 @@ class Roster:
     are ending. Nothing is started while no gateway or no keeper is connected: nobody could say that it is ready."""
 
     def __init__(self, boot: str, cores: int, rng: random.Random, zygotes: ZygoteTerms | None = None) -> None:
-        self._boot, self._cores, self._rng = boot, cores, rng
+        self._boot = boot
         self._started = 0
-        self._revisions = Deployments(self._scaler)
+        self._scalers = Scalers(cores, rng)
+        self._revisions = Deployments(self._scalers.make)
         self._instances: dict[InstanceId, Instance] = {}
         # In the order they connected: the first is the home of all revisions.
         self._gateways: dict[GatewayId, None] = {}
         self._has_keeper = False
-        self._timers: list[tuple[float, RevisionId]] = []
+        self._timers = Timers(self._revisions)
         self.admission = Admission(zygotes or ZygoteTerms())
         self._capped: Ranking[RevisionId] = Ranking()
         """Those that may not have what their scalers say as memory is short, by what their next start needs."""
@@ -71,7 +73,7 @@ class Roster:
             if known is None:
                 return ()
         else:
-            self._retune(known, scaling)
+            self._scalers.retune(known, scaling)
             known.is_removed = False
             actions += known.unblock(now)
             known.crashes.reset()
@@ -84,7 +86,8 @@ class Roster:
         if known is None or known.is_removed:
             return ()
         before = known.scaling
-        self._retune(known, msgspec.structs.replace(scaling, initial=before.initial, concurrency=before.concurrency))
+        kept = msgspec.structs.replace(scaling, initial=before.initial, concurrency=before.concurrency)
+        self._scalers.retune(known, kept)
         return self._ask(known, now, joined=known.have > 0)
 
     def required(self, revision: RevisionId, instances: int, now: float) -> Sequence[Action]:
@@ -94,7 +97,7 @@ class Roster:
         if known is None or known.is_removed:
             return ()
         before = 0 if known.is_settled else known.scaling.initial
-        self._retune(known, msgspec.structs.replace(known.scaling, initial=max(instances, before)))
+        self._scalers.retune(known, msgspec.structs.replace(known.scaling, initial=max(instances, before)))
         known.is_settled = False
         actions = known.unblock(now)
         known.crashes.reset()
@@ -106,8 +109,7 @@ class Roster:
         if known is None or known.is_settled:
             return ()
         known.is_settled = True
-        known.scaling = msgspec.structs.replace(known.scaling, initial=0)
-        known.scaler.retune(self._terms(known.scaling))
+        self._scalers.retune(known, msgspec.structs.replace(known.scaling, initial=0))
         # They were kept by `initial`; now the scaler gives them their time to be used.
         return self._ask(known, now, joined=known.have > 0)
 
@@ -376,12 +378,7 @@ class Roster:
     def tick(self, now: float) -> Sequence[Action]:
         """What is due. Call it at `next_at`."""
         actions: list[Action] = []
-        while self._timers and self._timers[0][0] <= now:
-            at, revision = heapq.heappop(self._timers)
-            known = self._revisions.find(revision)
-            if known is None or known.timer_at != at:
-                continue
-            known.timer_at = None
+        while (known := self._timers.take(now)) is not None:
             if known.ask_at is not None and known.ask_at <= now:
                 actions += self._ask(known, now)
             else:
@@ -395,16 +392,8 @@ class Roster:
     @property
     def next_at(self) -> float | None:
         """When `tick` has something to do; None: nothing, unless something else happens first."""
-        timers = self._timers
-        while timers:
-            known = self._revisions.find(timers[0][1])
-            if known is not None and known.timer_at == timers[0][0]:
-                break
-            heapq.heappop(timers)
-        moments = [timers[0][0]] if timers else []
-        if self._look_at is not None:
-            moments.append(self._look_at)
-        return min(moments, default=None)
+        moments = (self._timers.next_at, self._look_at)
+        return min((each for each in moments if each is not None), default=None)
 
     # -- for people -----------------------------------------------------------------------------------------
 
@@ -431,27 +420,6 @@ class Roster:
         return None if known is None else self.admission.memory(known)
 
     # -- inside: deciding -----------------------------------------------------------------------------------
-
-    def _scaler(self, scaling: Scaling) -> Scaler:
-        return SCALERS[scaling.engine].make(self._terms(scaling))
-
-    def _retune(self, known: Deployment, scaling: Scaling) -> None:
-        if scaling.engine == known.scaling.engine:
-            known.scaler.retune(self._terms(scaling))
-        else:
-            known.scaler = self._scaler(scaling)
-        known.scaling = scaling
-
-    def _terms(self, scaling: Scaling) -> Terms:
-        return Terms(
-            settings=scaling.settings,
-            idle_s=scaling.idle_s,
-            cores=self._cores,
-            rng=self._rng,
-            min=scaling.min,
-            max=scaling.max,
-            initial=scaling.initial,
-        )
 
     def _ask(
         self,
@@ -506,7 +474,7 @@ class Roster:
             return self._serve(now)
         if known.expire(now):
             return self._ask(known, now)
-        actions = known.note()
+        actions = known.tell_decision()
         self.admission.note(known)
         if known.cap is None:
             self._capped.drop(known.id)
@@ -519,7 +487,7 @@ class Roster:
             actions += known.unqueue()
             if known.wanted < known.have:
                 actions += self._release(known, known.have - known.wanted, now)
-        self._arm(known, now)
+        self._timers.arm(known, now)
         if known.is_at_rest:
             self._revisions.rest(known, now)
         return actions + self._serve(now)
@@ -544,19 +512,6 @@ class Roster:
         known.asked_until = now + RELEASE_S
         self.admission.note(known)
         return [Release(home, known.id, count)]
-
-    def _arm(self, known: Deployment, now: float) -> None:
-        moments = [] if known.ask_at is None else [known.ask_at]
-        if known.start_at > now and known.wanted > known.have:
-            moments.append(known.start_at)
-        if known.asked:
-            moments.append(known.asked_until)
-        at = min(moments, default=None)
-        # An earlier entry stays and wakes for nothing, once: cheaper than an entry for each change.
-        if at is None or (known.timer_at is not None and known.timer_at <= at):
-            return
-        known.timer_at = at
-        heapq.heappush(self._timers, (at, known.id))
 
     # -- inside: memory -------------------------------------------------------------------------------------
 
@@ -630,8 +585,8 @@ class Roster:
         actions = self._release(known, count, now)
         known.is_evicted = True
         known.limit(known.have, "idle, and the machine's memory is needed")
-        actions += known.note()
-        self._arm(known, now)
+        actions += known.tell_decision()
+        self._timers.arm(known, now)
         return actions
 
     def _retire_one(self, known: Deployment) -> list[Action]:
