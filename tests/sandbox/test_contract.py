@@ -172,6 +172,8 @@ def test_a_killed_zygote_ends_no_instance_and_is_replaced(tier: str) -> None:
     async def play(made: Stage) -> None:
         old = await made.start(ECHO)
         await made.call(old)
+        # It may answer before its zygote had the time to tell of it.
+        await made.until(lambda: old in made.pids)
         zygote = made.zygotes["python3"]
         os.kill(zygote, signal.SIGKILL)
         await made.until(lambda: made.fallen)
@@ -187,6 +189,7 @@ def test_the_end_of_an_instance_that_outlived_its_zygote_is_seen(tier: str) -> N
     async def play(made: Stage) -> None:
         instance = await made.start("import os\ndef main(args):\n    os._exit(7) if args.get('end') else None\n")
         await made.call(instance)
+        await made.until(lambda: instance in made.pids)
         os.kill(made.zygotes["python3"], signal.SIGKILL)
         await made.until(lambda: made.fallen)
         with pytest.raises(asyncio.IncompleteReadError):
