@@ -4,7 +4,7 @@ Three seams, because engines decide in three places: Scaler (how many, per revis
 per call; balance.py) and Reserve (what is kept warm, per host; reserve.py). A scaler is a file here and a row in
 scalers.py."""
 
-from corral.policy.scaler import Decision, Scaler, Situation, Terms
+from corral.policy.scaler import Decision, Scaler, Situation, Terms, Usage
 from corral.policy.scalers import DEFAULT_ENGINE, SCALERS, Rule, read_scaling, scaling_problems
 from corral.policy.settings import Settings
 
@@ -17,6 +17,7 @@ __all__ = [
     "Settings",
     "Situation",
     "Terms",
+    "Usage",
     "read_scaling",
     "scaling_problems",
 ]

@@ -26,6 +26,23 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """The Roster keeps every decision within both; a rule that goes by them may know them."""
     initial: int = 0
     """Instances that had to load before the deployment counted."""
+    trigger: str = "http"
+    """What calls the function: `timer` calls come by the clock."""
+    memory: msgspec.Struct | None = None
+    """What the scalers of this function learn, of the type its Rule names: all its revisions' scalers get the same
+    object. It outlives them, also while nothing of the function runs. None: the rule names none."""
+    common: object = None
+    """One for all scalers of the rule on a host, as its Rule makes it; None: the rule has none."""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What the instances that were measured used together in the last measurement's span (a second live)."""
+
+    instances: int
+    cpu_cores: float
+    """Mean over the span: 1.5 is one core and a half."""
+    memory_mib: float
+    """At its end."""
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +62,12 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """A closed second that has just come in, from one gateway. Silent seconds never come."""
     joined: bool = False
     """An instance has just become ready, or this scaler takes over what stands."""
+    start_s: float = 0.0
+    """How long the last cold start took; 0.0: not known."""
+    memory_mib: float = 0.0
+    """What one more instance would be charged; 0.0: not known."""
+    usage: Usage | None = None
+    """A measurement that has just come in, from the cgroups."""
     is_watched: bool = True
     """A gateway is connected: a second of which nothing comes was silent. Otherwise nobody knows."""
 

@@ -17,6 +17,11 @@ DEFAULT_ENGINE = "corral"
 class Rule(msgspec.Struct, frozen=True):
     settings: type[Settings]
     make: Callable[[Terms], Scaler]
+    memory: type[msgspec.Struct] | None = None
+    """What is learned of one function; made without arguments, and small: one for each of ten thousand functions.
+    None: nothing."""
+    common: Callable[[], object] | None = None
+    """Makes what all scalers of the rule on one host share, such as a prior over all functions."""
 
 
 SCALERS: dict[str, Rule] = {

@@ -21,6 +21,8 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = DEFAULT_ENGINE
     settings: Settings = SCALERS[DEFAULT_ENGINE].settings()
     """Of the engine's own type."""
+    trigger: str = "http"
+    """What calls it, as in policy.Terms."""
 
 
 class Start(msgspec.Struct, frozen=True):

@@ -43,6 +43,8 @@ class Convergence:
             oldest_wait_s=oldest_wait_s,
             second=second,
             joined=joined,
+            start_s=known.start_s,
+            memory_mib=known.next_mib,
             is_watched=self._instances.is_watched,
         )
         decision = known.scaler.decide(situation, now)

@@ -1,12 +1,13 @@
 """All deployed revisions by id. One that nobody needs sleeps: of ten thousand, those are nearly all."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import cast
 
-from corral.model import RevisionId
-from corral.policy import Scaler
+from corral.model import FunctionKey, RevisionId, key_of
 from corral.roster.actions import Action, Decided, Learned, Scaling
 from corral.roster.deployment import Deployment, Instance
+from corral.roster.scalers import Scalers
 
 REST_S = 120.0
 """A revision without instances and timers sleeps after so long: until then its scaler may still know something of use.
@@ -16,16 +17,18 @@ LEARN_MORE = 0.1
 
 
 class Deployments:
-    """`make(scaling)` gives a revision its scaler. Asleep it is its scaling, the last decision and what was learned."""
+    """Asleep a revision is its scaling, the last decision and what was learned."""
 
-    def __init__(self, make: Callable[[Scaling], Scaler]) -> None:
-        self._make = make
+    def __init__(self, scalers: Scalers) -> None:
+        self._scalers = scalers
         self._awake: dict[RevisionId, Deployment] = {}
         self._asleep: dict[RevisionId, tuple[Scaling, Decided | None]] = {}
         self._resting: dict[RevisionId, float] = {}
         """Since when, the longest first. It may have been needed again meanwhile."""
         self._learned: dict[RevisionId, int] = {}
         """What an instance of each uses, in MiB, to within LEARN_MORE; also of those that sleep."""
+        self._count: Counter[FunctionKey] = Counter()
+        """Revisions of each function."""
 
     def get(self, revision: RevisionId) -> Deployment | None:
         """Wakes it. None: it is not deployed."""
@@ -55,23 +58,33 @@ class Deployments:
 
     def put(self, revision: RevisionId, scaling: Scaling) -> Deployment | None:
         """A new one. None: it sleeps, as it needs nothing yet."""
+        self._count[key_of(revision)] += 1
         if max(scaling.min, scaling.initial) == 0:
             self._asleep[revision] = (scaling, None)
             return None
-        return self.add(revision, scaling)
+        return self._add(revision, scaling)
 
     def add(self, revision: RevisionId, scaling: Scaling) -> Deployment:
         """A new one that is awake."""
-        added = self._awake[revision] = Deployment(revision, scaling, self._make(scaling))
+        self._count[key_of(revision)] += 1
+        return self._add(revision, scaling)
+
+    def _add(self, revision: RevisionId, scaling: Scaling) -> Deployment:
+        added = self._awake[revision] = Deployment(revision, scaling, self._scalers.make(revision, scaling))
         if revision in self._learned:
             added.used.remember(self._learned[revision])
         return added
 
     def remove(self, revision: RevisionId) -> None:
-        self._awake.pop(revision, None)
-        self._asleep.pop(revision, None)
+        if self._awake.pop(revision, None) is None and self._asleep.pop(revision, None) is None:
+            return
         self._resting.pop(revision, None)
         self._learned.pop(revision, None)
+        function = key_of(revision)
+        self._count[function] -= 1
+        if not self._count[function]:
+            del self._count[function]
+            self._scalers.forget(function)
 
     def rest(self, known: Deployment, now: float) -> None:
         """It is at rest. Those that have been for REST_S fall asleep."""
@@ -117,6 +130,6 @@ class Deployments:
 
     def _wake(self, revision: RevisionId) -> Deployment:
         scaling, decided = self._asleep.pop(revision)
-        woken = self.add(revision, scaling)
+        woken = self._add(revision, scaling)
         woken.decided, woken.is_settled = decided, True
         return woken

@@ -29,7 +29,7 @@ class Roster:
 
     def __init__(self, boot: str, cores: int, rng: random.Random, zygotes: ZygoteTerms | None = None) -> None:
         self._scalers = Scalers(cores, rng)
-        self._revisions = Deployments(self._scalers.make)
+        self._revisions = Deployments(self._scalers)
         self._timers = Timers(self._revisions)
         self.admission = Admission(zygotes or ZygoteTerms())
         self._zygotes = self.admission.zygotes

@@ -2,6 +2,9 @@
 
 import random
 
+import msgspec
+
+from corral.model import FunctionKey, RevisionId, key_of
 from corral.policy import SCALERS, Scaler, Terms
 from corral.roster.actions import Scaling
 from corral.roster.deployment import Deployment
@@ -12,19 +15,26 @@ class Scalers:
 
     def __init__(self, cores: int, rng: random.Random) -> None:
         self._cores, self._rng = cores, rng
+        self._memories: dict[FunctionKey, dict[str, msgspec.Struct]] = {}
+        """Function -> engine -> what its scalers learned; of rules that learn."""
+        self._commons: dict[str, object] = {}
 
-    def make(self, scaling: Scaling) -> Scaler:
-        return SCALERS[scaling.engine].make(self._terms(scaling))
+    def make(self, revision: RevisionId, scaling: Scaling) -> Scaler:
+        return SCALERS[scaling.engine].make(self._terms(revision, scaling))
 
     def retune(self, known: Deployment, scaling: Scaling) -> None:
-        """From now on it goes by `scaling`; with another engine what its scaler knew is forgotten."""
+        """From now on it goes by `scaling`; another engine knows nothing of what this scaler saw."""
         if scaling.engine == known.scaling.engine:
-            known.scaler.retune(self._terms(scaling))
+            known.scaler.retune(self._terms(known.id, scaling))
         else:
-            known.scaler = self.make(scaling)
+            known.scaler = self.make(known.id, scaling)
         known.scaling = scaling
 
-    def _terms(self, scaling: Scaling) -> Terms:
+    def forget(self, function: FunctionKey) -> None:
+        """It is not deployed any more."""
+        self._memories.pop(function, None)
+
+    def _terms(self, revision: RevisionId, scaling: Scaling) -> Terms:
         return Terms(
             settings=scaling.settings,
             idle_s=scaling.idle_s,
@@ -33,4 +43,24 @@ class Scalers:
             min=scaling.min,
             max=scaling.max,
             initial=scaling.initial,
+            trigger=scaling.trigger,
+            memory=self._memory(key_of(revision), scaling.engine),
+            common=self._common(scaling.engine),
         )
+
+    def _memory(self, function: FunctionKey, engine: str) -> msgspec.Struct | None:
+        kind = SCALERS[engine].memory
+        if kind is None:
+            return None
+        memories = self._memories.setdefault(function, {})
+        if engine not in memories:
+            memories[engine] = kind()
+        return memories[engine]
+
+    def _common(self, engine: str) -> object:
+        make = SCALERS[engine].common
+        if make is None:
+            return None
+        if engine not in self._commons:
+            self._commons[engine] = make()
+        return self._commons[engine]
