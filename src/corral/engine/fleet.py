@@ -273,8 +273,7 @@ class Fleet:
     def used(self, message: link.Used) -> None:
         now = self._clock.monotonic()
         self.node.took(message)
-        instances = {instance: memory_mib for instance, (_, memory_mib) in message.instances.items()}
-        self._orders.carry_out(self._roster.measured(instances, message.zygotes, now), now)
+        self._orders.carry_out(self._roster.used(message.instances, message.zygotes, now), now)
 
     def measured(self, message: link.Measured) -> None:
         now = self._clock.monotonic()

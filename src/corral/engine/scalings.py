@@ -85,6 +85,7 @@ class Scalings:
             idle_s=now.idle_s,
             concurrency=revision.concurrency,
             memory_mib=revision.spec.memory_mib,
+            cpu=revision.spec.cpu,
             engine=engine,
             settings=settings,
         )

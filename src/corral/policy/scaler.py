@@ -26,6 +26,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """The Roster keeps every decision within both; a rule that goes by them may know them."""
     initial: int = 0
     """Instances that had to load before the deployment counted."""
+    cpu: float = 1.0
+    """Cores that one instance may take."""
     trigger: str = "http"
     """What calls the function: `timer` calls come by the clock."""
     memory: msgspec.Struct | None = None
@@ -39,6 +41,7 @@ class Usage(msgspec.Struct, frozen=True):
     """What the instances that were measured used together in the last measurement's span (a second live)."""
 
     instances: int
+    """Ready ones; those that joined since the last measurement are not among them."""
     cpu_cores: float
     """Mean over the span: 1.5 is one core and a half."""
     memory_mib: float
@@ -67,7 +70,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     memory_mib: float = 0.0
     """What one more instance would be charged; 0.0: not known."""
     usage: Usage | None = None
-    """A measurement that has just come in, from the cgroups."""
+    """A measurement that has just come in, from the cgroups; only for settings that need it."""
     is_watched: bool = True
     """A gateway is connected: a second of which nothing comes was silent. Otherwise nobody knows."""
 
@@ -91,7 +94,8 @@ class Decision(msgspec.Struct, frozen=True):
 class Scaler(Protocol):
     def decide(self, seen: Situation, now: float) -> Decision:
         """Asked at each Want, each closed second that was not silent, each instance that became ready or was lost,
-        each change of the terms, and at the last `next_at`. `now` never goes back."""
+        each change of the terms, each measurement if its settings need it, and at the last `next_at`. `now` never
+        goes back."""
         ...
 
     def retune(self, terms: Terms) -> None:

@@ -20,6 +20,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         instances."""
         yield from ()
 
+    @property
+    def needs_usage(self) -> bool:
+        """By these settings its scaler goes by what instances use: it is asked at each measurement, once a second."""
+        return False
+
 
 Kind = TypeVar("Kind", bound=Settings)
 

@@ -18,6 +18,8 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
     memory_mib: int = 0
     """The limit of one instance, which is what it is charged until its like were measured."""
+    cpu: float = 1.0
+    """Cores that one instance may take."""
     engine: str = DEFAULT_ENGINE
     settings: Settings = SCALERS[DEFAULT_ENGINE].settings()
     """Of the engine's own type."""

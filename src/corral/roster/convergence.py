@@ -1,7 +1,7 @@
 """From what stands to what is desired."""
 
 from corral.model import Observation
-from corral.policy import Situation
+from corral.policy import Situation, Usage
 from corral.roster.actions import Action
 from corral.roster.admission import Admission
 from corral.roster.deployment import Deployment, State
@@ -30,6 +30,7 @@ class Convergence:
         oldest_wait_s: float = 0.0,
         second: Observation | None = None,
         joined: bool = False,
+        usage: Usage | None = None,
         because: str = "",
     ) -> list[Action]:
         if known.is_removed:
@@ -43,6 +44,7 @@ class Convergence:
             oldest_wait_s=oldest_wait_s,
             second=second,
             joined=joined,
+            usage=usage,
             start_s=known.start_s,
             memory_mib=known.next_mib,
             is_watched=self._instances.is_watched,

@@ -34,7 +34,7 @@ SERVING = (State.STARTING, State.READY)
 
 
 class Instance:
-    __slots__ = ("gateway", "id", "is_forked", "revision", "since", "state")
+    __slots__ = ("_cpu", "gateway", "id", "is_forked", "revision", "since", "state")
 
     def __init__(self, id: InstanceId, revision: "Deployment", state: State, now: float) -> None:
         self.id = id
@@ -45,6 +45,16 @@ class Instance:
         self.since = now
         self.is_forked = revision.has_zygote
         """From its revision's zygote, which holds what they share: it uses less, and is counted apart."""
+        self._cpu: tuple[float, float] | None = (now, 0.0) if state is State.STARTING else None
+        """Moment and cpu seconds in all of its last measurement. None: adopted, and not measured since."""
+
+    def read_cpu(self, cpu_s: float, now: float) -> float | None:
+        """Cores it took since the last measurement, or since its start, now that it used `cpu_s` in all. None: not
+        known."""
+        last, self._cpu = self._cpu, (now, cpu_s)
+        if last is None or now <= last[0]:
+            return None
+        return max(0.0, cpu_s - last[1]) / (now - last[0])
 
     @property
     def used(self) -> WorkingSet:

@@ -15,6 +15,7 @@ from corral.roster.deployments import Deployments
 from corral.roster.instances import Instances
 from corral.roster.scalers import Scalers
 from corral.roster.timers import Timers
+from corral.roster.usage import usage_by_revision
 from corral.roster.zygotes import ZygoteTerms
 
 WANTED_S = 1.5
@@ -244,6 +245,16 @@ class Roster:
             self.admission.note(known)
             actions += self._revisions.learn(known) + self._consider(known, now)
         return actions + self._starts.serve(now)
+
+    def used(
+        self, instances: Mapping[InstanceId, tuple[float, float]], zygotes: Mapping[RevisionId, float], now: float
+    ) -> Sequence[Action]:
+        """What all of them used, as the keeper says once a second: cpu seconds in all, and MiB now."""
+        memory = {instance: memory_mib for instance, (_, memory_mib) in instances.items()}
+        actions = list(self.measured(memory, zygotes, now))
+        for known, usage in usage_by_revision(self._instances, instances, now):
+            actions += self._convergence.ask(known, now, usage=usage)
+        return actions
 
     def is_measured(self, revision: RevisionId) -> bool:
         """Whether it is known what an instance of it uses."""

@@ -43,6 +43,7 @@ class Scalers:
             min=scaling.min,
             max=scaling.max,
             initial=scaling.initial,
+            cpu=scaling.cpu,
             trigger=scaling.trigger,
             memory=self._memory(key_of(revision), scaling.engine),
             common=self._common(scaling.engine),
