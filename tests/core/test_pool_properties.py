@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from corral.errors import LoadFailed
 from corral.model import CallId, InstanceId, RevisionId
+from corral.policy.balance import CHOOSERS, MOST_RECENT
 from corral.pool import Action, Dispatch, Limits, Orphan, Outcome, Pool, Refuse, Released, Want
 
 EVENTS = ("offer", "offer", "offer", "done", "done", "cancel", "joined", "joined", "freed", "retire", "lost", "release")
-RARE = ("block", "lift", "configure", "tick", "observe", "again")
+RARE = ("block", "lift", "configure", "rechoose", "tick", "observe", "again")
 Step = tuple[str, int, float]
 steps = st.lists(
     st.tuples(st.sampled_from(EVENTS + RARE), st.integers(0, 7), st.sampled_from([0.0, 0.001, 0.01, 0.3, 2.0])),
@@ -24,9 +25,10 @@ steps = st.lists(
 class Model:
     """Applies events to a pool and believes nothing: each action has to be possible by the model's own books."""
 
-    def __init__(self, concurrency: int, queue: int) -> None:
-        self.pool = Pool(RevisionId("default/f@1"), Limits(concurrency=concurrency, queue=queue))
+    def __init__(self, concurrency: int, queue: int, choose: str = MOST_RECENT, once: bool = False) -> None:
         self.concurrency, self.queue, self.now, self.last_call = concurrency, queue, 0.0, 0
+        self.choose, self.once = choose, once
+        self.pool = Pool(RevisionId("default/f@1"), self.limits())
         self.waiting: dict[CallId, float] = {}
         self.orphans: list[CallId] = []
         self.calls: dict[InstanceId, set[CallId]] = {}
@@ -55,6 +57,9 @@ class Model:
         self.executing_s += executing * (to - self.now)
         self.in_flight_s += (executing + len(self.waiting)) * (to - self.now)
         self.now = to
+
+    def limits(self) -> Limits:
+        return Limits(concurrency=self.concurrency, queue=self.queue, choose=self.choose, once=self.once)
 
     @property
     def executing(self) -> int:
@@ -89,6 +94,8 @@ class Model:
         if instance not in self.calls:
             self.calls[instance] = set()
             self.foreign[instance] = min(number // 4 * 2, self.concurrency)
+            if self.once and self.foreign[instance]:
+                self.retiring.add(instance)
         self.take(self.pool.joined(instance, self.now, self.foreign[instance]))
 
     def freed(self, number: int) -> None:
@@ -129,8 +136,16 @@ class Model:
         self.take(self.pool.block(None, 0.0, self.now))
 
     def configure(self, number: int) -> None:
-        self.concurrency = max(self.concurrency, number)
-        self.take(self.pool.configure(Limits(concurrency=self.concurrency, queue=self.queue), self.now))
+        self.concurrency = max(1, number)
+        self.take(self.pool.configure(self.limits(), self.now))
+
+    def rechoose(self, number: int) -> None:
+        self.choose = list(CHOOSERS)[number % len(CHOOSERS)]
+        if number == 7:
+            self.once = not self.once
+            if self.once:  # those that stand may have had a call
+                self.retiring |= set(self.calls)
+        self.take(self.pool.configure(self.limits(), self.now))
 
     def tick(self, _: int) -> None:
         self.take(self.pool.tick(self.now))
@@ -154,6 +169,8 @@ class Model:
                     assert instance not in self.retiring
                     assert self.taken(instance) < self.concurrency
                     self.calls[instance].add(call)
+                    if self.once:
+                        self.retiring.add(instance)
                 case Refuse(call, _):
                     del self.waiting[call]
                 case Released(instance):
@@ -197,18 +214,23 @@ class Model:
         assert self.calls == {}
 
 
-@given(st.integers(1, 3), st.integers(0, 5), steps)
-def test_no_order_of_events_loses_a_slot_or_takes_one_twice(concurrency: int, queue: int, events: list[Step]) -> None:
-    model = Model(concurrency, queue)
+rules = st.sampled_from(list(CHOOSERS))
+
+
+@given(st.integers(1, 3), st.integers(0, 5), rules, st.booleans(), steps)
+def test_no_order_of_events_loses_a_slot_or_takes_one_twice(
+    concurrency: int, queue: int, choose: str, once: bool, events: list[Step]
+) -> None:
+    model = Model(concurrency, queue, choose, once)
     for event in events:
         model.step(*event)
     model.finish()
 
 
-@given(st.integers(1, 3), steps)
-def test_replayed_events_give_the_same_actions(concurrency: int, events: list[Step]) -> None:
+@given(st.integers(1, 3), rules, steps)
+def test_replayed_events_give_the_same_actions(concurrency: int, choose: str, events: list[Step]) -> None:
     def run() -> list[str]:
-        model = Model(concurrency, queue=5)
+        model = Model(concurrency, queue=5, choose=choose)
         for event in events:
             model.step(*event)
         return [repr(action) for action in model.log]

@@ -158,3 +158,16 @@ def test_describe_shows_the_last_decisions_with_what_they_were_made_from(tmp_pat
         assert decision["number"] == 1
 
     play(tmp_path, scene)
+
+
+def test_gateways_learn_at_once_how_another_rule_spreads_calls(tmp_path: Path) -> None:
+    async def scene(w: World) -> None:
+        await deploy(w, tmp_path, initial=0)
+        assert [put.served.choose for put in w.gateway.all(link.RevisionPut)] == ["most_recent"]
+        await say(w, f"{HELLO}/scaling", scaling={"engine": "knative"})
+        put = await w.gateway.got(link.RevisionPut, 2)
+        assert (put.served.id, put.served.choose) == ("default/hello@1", "knative")
+        await say(w, f"{HELLO}/scaling", scaling={"engine": "knative", "window_s": 30}, max=5)
+        assert len(w.gateway.all(link.RevisionPut)) == 2, "nothing that gateways go by has changed"
+
+    play(tmp_path, scene)

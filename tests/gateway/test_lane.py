@@ -5,7 +5,7 @@ from pathlib import Path
 from time import monotonic
 
 from corral import link
-from corral.link import Release, Synced
+from corral.link import Release, RevisionPut, Served, Synced
 
 from .stage import Stage, echo, play
 
@@ -68,5 +68,59 @@ def test_block_outlasts_the_silence(tmp_path: Path) -> None:
         for _ in range(3):
             s.gateway.activator.report(monotonic())
         assert (await s.get()).status == 502
+
+    play(tmp_path, scene)
+
+
+def test_how_calls_are_spread_changes_while_they_run(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        revision = s.deploy(concurrency=8)
+        first = await s.instance(revision)
+        second = await s.instance(revision)
+        await s.engine.hear(link.Ready, 2)
+        asked = [asyncio.ensure_future(s.get()) for _ in range(2)]
+        await s.until(lambda: s.calls_in_pools() == 2)
+        s.engine.say(RevisionPut(Served.of(revision, choose="round_robin")))
+        lane = s.gateway.activator.lanes[revision.id]
+        await s.until(lambda: lane.served.choose == "round_robin")
+        asked += [asyncio.ensure_future(s.get()) for _ in range(2)]
+        await s.until(lambda: len(first.calls) + len(second.calls) == 4)
+        assert {len(first.calls), len(second.calls)} == {3, 1}, "the first two went to one, the others to each in turn"
+        for call in first.calls + second.calls:
+            call.answer()
+        assert [(await each).status for each in asked] == [200] * 4
+
+    play(tmp_path, scene)
+
+
+def test_instance_of_a_rule_that_uses_each_once_is_given_back_after_its_call(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        revision = s.deploy(concurrency=8)
+        s.engine.say(RevisionPut(Served.of(revision, once=True)))
+        first = await s.instance(revision, echo)
+        assert (await s.get()).status == 200
+        assert (await s.engine.hear(link.Released)).instance == first.id
+        held = asyncio.ensure_future(s.get())
+        assert (await s.engine.hear(link.Want, 2)).waiting == 1
+        second = await s.instance(revision, echo)
+        assert (await held).status == 200
+        assert (await s.engine.hear(link.Released, 2)).instance == second.id
+
+    play(tmp_path, scene)
+
+
+def test_rule_may_give_an_instance_fewer_calls_than_it_takes(tmp_path: Path) -> None:
+    async def scene(s: Stage) -> None:
+        revision = s.deploy(concurrency=8)
+        s.engine.say(RevisionPut(Served.of(revision, slots=2)))
+        instance = await s.instance(revision)
+        await s.engine.hear(link.Ready)
+        asked = [asyncio.ensure_future(s.get()) for _ in range(3)]
+        await s.until(lambda: s.calls_in_pools() == 3)
+        assert s.gateway.activator.lanes[revision.id].pool.waiting == 1
+        s.engine.say(RevisionPut(Served.of(revision, slots=3)))
+        for number in (1, 2, 3):
+            (await instance.call(number)).answer()
+        assert [(await each).status for each in asked] == [200] * 3
 
     play(tmp_path, scene)

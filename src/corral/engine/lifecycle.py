@@ -111,7 +111,9 @@ class Lifecycle:
     def rescale(self, revision: Revision) -> None:
         """Its function's scaling has changed: it counts from this moment on."""
         now = self._clock.monotonic()
-        self._orders.carry_out(self._roster.rescaled(revision.id, self._scalings.of(revision, initial=0), now), now)
+        scaling = self._scalings.of(revision, initial=0)
+        self._orders.carry_out(self._roster.rescaled(revision.id, scaling, now), now)
+        self._revisions.rescale(revision.id, scaling)
 
     def knows(self, revision: RevisionId) -> bool:
         return self._revisions.get(revision) is not None
@@ -141,8 +143,9 @@ class Lifecycle:
         self._forgotten.clear()
 
     def _add(self, revision: Revision, now: float) -> Known:
-        known = self._revisions.add(revision)
-        self._orders.carry_out(self._roster.deployed(revision.id, self._scalings.of(revision, initial=0), now), now)
+        scaling = self._scalings.of(revision, initial=0)
+        known = self._revisions.add(revision, scaling)
+        self._orders.carry_out(self._roster.deployed(revision.id, scaling, now), now)
         return known
 
     def _leave(self, revision: RevisionId, now: float) -> None:

@@ -6,17 +6,20 @@ from collections.abc import Iterator, Sequence
 
 from corral.engine.links import Links
 from corral.engine.verification import Verification
-from corral.link import Message, RevisionDrop, RevisionPut, RouteDrop, RoutePut
+from corral.link import Message, RevisionDrop, RevisionPut, RouteDrop, RoutePut, Served
 from corral.model import FunctionKey, Revision, RevisionId, Share, revision_id
+from corral.roster import Scaling
 
 
 class Known:
     """A revision the gateways know."""
 
-    __slots__ = ("had_calls", "revision", "verifications")
+    __slots__ = ("had_calls", "revision", "scaling", "served", "verifications")
 
-    def __init__(self, revision: Revision, had_calls: bool) -> None:
-        self.revision = revision
+    def __init__(self, revision: Revision, scaling: Scaling, had_calls: bool) -> None:
+        self.revision, self.scaling = revision, scaling
+        self.served = _served(revision, scaling)
+        """As the gateways were told."""
         self.had_calls = had_calls
         """Its instances may have calls to finish."""
         self.verifications: tuple[Verification, ...] = ()
@@ -35,13 +38,13 @@ class Revisions:
     def get(self, revision: RevisionId) -> Known | None:
         return self._known.get(revision)
 
-    def add(self, revision: Revision) -> Known:
+    def add(self, revision: Revision, scaling: Scaling) -> Known:
         """One that may still be leaving from an earlier time stays instead."""
         stays = self._leaving.pop(revision.id, None) is not None
-        known = self._known[revision.id] = Known(revision, had_calls=stays)
+        known = self._known[revision.id] = Known(revision, scaling, had_calls=stays)
         if not stays:
             self._count[revision.key] += 1
-        self._links.tell_gateways(RevisionPut.of(revision))
+        self._links.tell_gateways(RevisionPut(known.served))
         return known
 
     def route(self, key: FunctionKey, traffic: Sequence[Share]) -> set[RevisionId]:
@@ -72,13 +75,25 @@ class Revisions:
         return key in self._traffic
 
     def learn(self, revision: Revision) -> None:
-        """The same revision with what loading it has shown. Of that, gateways go by the concurrency alone."""
+        """The same revision with what loading it has shown."""
         known = self._known.get(revision.id)
-        if known is None:
-            return
-        before, known.revision = known.revision, revision
-        if revision.concurrency != before.concurrency:
-            self._links.tell_gateways(RevisionPut.of(revision))
+        if known is not None:
+            known.revision = revision
+            self._tell(known)
+
+    def rescale(self, revision: RevisionId, scaling: Scaling) -> None:
+        """It is scaled by another rule, or by other settings."""
+        known = self._known.get(revision)
+        if known is not None:
+            known.scaling = scaling
+            self._tell(known)
+
+    def _tell(self, known: Known) -> None:
+        """If something that gateways go by has changed."""
+        served = _served(known.revision, known.scaling)
+        if served != known.served:
+            known.served = served
+            self._links.tell_gateways(RevisionPut(served))
 
     def leave(self, revision: RevisionId) -> None:
         """It is given up; it may have instances for a while."""
@@ -103,9 +118,13 @@ class Revisions:
     def told(self) -> Iterator[Message]:
         """All that a gateway has to know of them."""
         for known in self._known.values():
-            yield RevisionPut.of(known.revision)
+            yield RevisionPut(known.served)
         for key, traffic in self._traffic.items():
             yield _route_put(key, traffic)
+
+
+def _served(revision: Revision, scaling: Scaling) -> Served:
+    return Served.of(revision, scaling.choose, scaling.once, scaling.slots)
 
 
 def _route_put(key: FunctionKey, traffic: Sequence[Share]) -> RoutePut:

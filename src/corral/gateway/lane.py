@@ -72,7 +72,17 @@ class Lane:
         self.timeout_s = served.timeout_s
         self.hold_s = min(served.hold_s, served.timeout_s)
         self.body_max = int(served.body_max_mib * 1024 * 1024)
-        self._limits = Limits(concurrency=served.concurrency, queue=served.queue)
+        self._limits = self._limits_of(served.concurrency)
+
+    def _limits_of(self, concurrency: int) -> Limits:
+        """With so many calls at once in an instance, as far as its code goes."""
+        served = self.served
+        return Limits(
+            concurrency=concurrency if served.slots is None else min(concurrency, served.slots),
+            queue=served.queue,
+            choose=served.choose,
+            once=served.once,
+        )
 
     def configure(self, served: Served) -> None:
         """New facts of the same revision."""
@@ -245,8 +255,9 @@ class Lane:
         if instance.fresh and ("waited" in stamps or instance.connection.in_flight):
             self.stats.started({name: stamps[name] for name in STAMPS if name in stamps})
         self.tell(message)
-        if message.concurrency != self._limits.concurrency:
-            self._limits = Limits(concurrency=message.concurrency, queue=self._limits.queue)
+        limits = self._limits_of(message.concurrency)
+        if limits != self._limits:
+            self._limits = limits
             self._carry_out(self.pool.configure(self._limits, monotonic()))
 
     def retire(self, instance: Instance) -> None:

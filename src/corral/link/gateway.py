@@ -117,13 +117,21 @@ class Served(msgspec.Struct, frozen=True):
     body_max_mib: float
     queue: int
     concurrency: int
+    choose: str
+    """How its scaling rule has the instance chosen that takes a call: a row of policy.balance.CHOOSERS."""
+    once: bool
+    """An instance takes one call and is then given up."""
+    slots: int | None
+    """Calls at once that its scaling rule lets an instance have; None: as many as it takes."""
 
     @classmethod
-    def of(cls, revision: Revision) -> "Served":
+    def of(
+        cls, revision: Revision, choose: str = "most_recent", once: bool = False, slots: int | None = None
+    ) -> "Served":
         spec = revision.spec
         return cls(
             revision.id, revision.key, revision.namespace, spec.private, spec.timeout_s, spec.hold_s,
-            spec.body_max_mib, spec.queue, revision.concurrency,
+            spec.body_max_mib, spec.queue, revision.concurrency, choose, once, slots,
         )  # fmt: skip
 
 

@@ -1,7 +1,13 @@
-"""The Choose seam: which instance takes a call. The pool keeps the slots; a rule here only points at one."""
+"""The Choose seam: which instance takes a call. The pool keeps the slots; a rule here only points at one.
 
+Each rule keeps the workers that could take a call in an order of its own: constant time for each call, O(log n) where
+the order is that of joining."""
+
+import random
 from collections import OrderedDict
 from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Protocol
 
 from corral.model import CallId, InstanceId
 
@@ -9,10 +15,12 @@ from corral.model import CallId, InstanceId
 class Worker:
     """One instance as its pool sees it. Only the pool changes it."""
 
-    __slots__ = ("calls", "foreign", "instance", "retiring", "taken")
+    __slots__ = ("calls", "foreign", "instance", "number", "retiring", "taken")
 
-    def __init__(self, instance: InstanceId, foreign: int) -> None:
+    def __init__(self, instance: InstanceId, number: int, foreign: int) -> None:
         self.instance = instance
+        self.number = number
+        """Of its pool's instances, in the order they joined."""
         self.calls: set[CallId] = set()
         self.foreign = foreign
         """Slots taken by calls of an earlier gateway, which have no id here."""
@@ -24,14 +32,169 @@ class Worker:
 Stack = OrderedDict[InstanceId, Worker]
 """Workers in order of their last change, the latest at the end."""
 
-Choose = Callable[[Stack, Stack], Worker | None]
-"""(busy with a free slot, idle) -> the worker that takes the next call; None: the call waits. Constant time."""
+
+class Choice(Protocol):
+    """The workers of one pool that could take a call."""
+
+    def put(self, worker: Worker) -> None:
+        """It has a free slot: it joined, or took a call or ended one and has one still. It may be here already."""
+        ...
+
+    def drop(self, worker: Worker) -> None:
+        """It is full, or takes no more calls. It need not be here."""
+        ...
+
+    def next(self) -> Worker | None:
+        """The one that takes a call now; the pool gives it the call and puts or drops it. None: the call waits."""
+        ...
 
 
-def most_recent(busy: Stack, idle: Stack) -> Worker | None:
+class MostRecent:
     """The busiest end first, then the instance used last: the others fall idle and can be given up."""
-    if busy:
-        return next(reversed(busy.values()))
-    if idle:
-        return next(reversed(idle.values()))
-    return None
+
+    def __init__(self, idle: Stack) -> None:
+        self._idle = idle
+        self._busy: Stack = OrderedDict()
+
+    def put(self, worker: Worker) -> None:
+        if worker.taken:
+            # One that was full moves to the end; one that was not keeps its place, so that few are kept busy.
+            self._busy[worker.instance] = worker
+        else:
+            self._busy.pop(worker.instance, None)
+
+    def drop(self, worker: Worker) -> None:
+        self._busy.pop(worker.instance, None)
+
+    def next(self) -> Worker | None:
+        if self._busy:
+            return next(reversed(self._busy.values()))
+        if self._idle:
+            return next(reversed(self._idle.values()))
+        return None
+
+
+class LeastRecent:
+    """The one that was longest without a change: OpenWhisk's order, where a container that takes or ends an activation
+    goes behind the others. There it holds for up to four of them; of more it takes an arbitrary one."""
+
+    def __init__(self) -> None:
+        self._free: Stack = OrderedDict()
+
+    def put(self, worker: Worker) -> None:
+        self._free[worker.instance] = worker
+        self._free.move_to_end(worker.instance)
+
+    def drop(self, worker: Worker) -> None:
+        self._free.pop(worker.instance, None)
+
+    def next(self) -> Worker | None:
+        return next(iter(self._free.values()), None)
+
+
+class RoundRobin:
+    """In turns. One that was full comes back at the end, where Knative's would have its old place in the round."""
+
+    def __init__(self) -> None:
+        self._free: Stack = OrderedDict()
+
+    def put(self, worker: Worker) -> None:
+        self._free[worker.instance] = worker
+
+    def drop(self, worker: Worker) -> None:
+        self._free.pop(worker.instance, None)
+
+    def next(self) -> Worker | None:
+        if not self._free:
+            return None
+        worker = next(iter(self._free.values()))
+        self._free.move_to_end(worker.instance)
+        return worker
+
+
+class FirstAvailable:
+    """The one that joined first: the youngest fall idle."""
+
+    def __init__(self) -> None:
+        self._free: dict[int, Worker] = {}
+        self._heap: list[int] = []
+        """Numbers, at most one of each; those that are not free are left over."""
+        self._heaped: set[int] = set()
+
+    def put(self, worker: Worker) -> None:
+        number = worker.number
+        self._free[number] = worker
+        if number not in self._heaped:
+            self._heaped.add(number)
+            heappush(self._heap, number)
+
+    def drop(self, worker: Worker) -> None:
+        self._free.pop(worker.number, None)
+
+    def next(self) -> Worker | None:
+        while self._heap:
+            worker = self._free.get(self._heap[0])
+            if worker is not None:
+                return worker
+            self._heaped.discard(heappop(self._heap))
+        return None
+
+
+class RandomOfTwo:
+    """Of two drawn at random the one with fewer calls."""
+
+    def __init__(self, rng: random.Random | None) -> None:
+        """None: it draws the same in every pool."""
+        self._rng = rng or random.Random(0)
+        self._free: list[Worker] = []
+        self._places: dict[InstanceId, int] = {}
+
+    def put(self, worker: Worker) -> None:
+        if worker.instance not in self._places:
+            self._places[worker.instance] = len(self._free)
+            self._free.append(worker)
+
+    def drop(self, worker: Worker) -> None:
+        place = self._places.pop(worker.instance, None)
+        if place is None:
+            return
+        last = self._free.pop()
+        if last is not worker:
+            self._free[place] = last
+            self._places[last.instance] = place
+
+    def next(self) -> Worker | None:
+        count = len(self._free)
+        if count < 2:
+            return self._free[0] if count else None
+        first = self._rng.randrange(count)
+        second = self._rng.randrange(count - 1)
+        second += second >= first
+        return min(self._free[first], self._free[second], key=lambda worker: worker.taken)
+
+
+MOST_RECENT = "most_recent"
+KNATIVE_FEW = 3
+"""Calls at once in an instance up to which Knative fills one after the other."""
+UNLIMITED = 1000
+"""The most calls at once that an instance may be given: it stands for Knative's 0, which is any number."""
+
+
+def _knative(concurrency: int, idle: Stack, rng: random.Random | None) -> Choice:
+    """Source: Knative's activator, which chooses its policy by the revision's container concurrency."""
+    if concurrency >= UNLIMITED:
+        return RandomOfTwo(rng)
+    return FirstAvailable() if concurrency <= KNATIVE_FEW else RoundRobin()
+
+
+Chooser = Callable[[int, Stack, random.Random | None], Choice]
+"""(calls at once in an instance, the pool's idle workers, chance) -> the rule at work in one pool, still empty."""
+
+CHOOSERS: dict[str, Chooser] = {
+    MOST_RECENT: lambda _concurrency, idle, _rng: MostRecent(idle),
+    "least_recent": lambda _concurrency, _idle, _rng: LeastRecent(),
+    "round_robin": lambda _concurrency, _idle, _rng: RoundRobin(),
+    "first_available": lambda _concurrency, _idle, _rng: FirstAvailable(),
+    "random_of_two": lambda _concurrency, _idle, rng: RandomOfTwo(rng),
+    "knative": _knative,
+}

@@ -2,10 +2,12 @@
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from corral.errors import Invalid
+from corral.policy.balance import MOST_RECENT
 from corral.policy.corral import Corral, CorralSettings
 from corral.policy.knative import Knative, KnativeSettings
 from corral.policy.scaler import Scaler, Terms
@@ -22,11 +24,18 @@ class Rule(msgspec.Struct, frozen=True):
     None: nothing."""
     common: Callable[[], object] | None = None
     """Makes what all scalers of the rule on one host share, such as a prior over all functions."""
+    # How a gateway hands calls to the instances, from the rule's settings:
+    choose: Callable[[Any], str] = lambda _: MOST_RECENT
+    """Which instance takes a call: a row of policy.balance.CHOOSERS."""
+    once: Callable[[Any], bool] = lambda _: False
+    """Whether an instance takes one call only."""
+    slots: Callable[[Any], int | None] = lambda _: None
+    """Calls at once in an instance at most; None: as many as it takes."""
 
 
 SCALERS: dict[str, Rule] = {
     "corral": Rule(CorralSettings, Corral),
-    "knative": Rule(KnativeSettings, Knative),
+    "knative": Rule(KnativeSettings, Knative, choose=lambda _: "knative"),
 }
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from corral.errors import CorralError
 from corral.model import CallId, InstanceId
+from corral.policy.balance import MOST_RECENT
 
 
 class Dispatch(msgspec.Struct, frozen=True, gc=False):
@@ -57,3 +58,7 @@ class Outcome(Enum):
 class Limits(msgspec.Struct, frozen=True):
     concurrency: int
     queue: int
+    choose: str = MOST_RECENT
+    """A row of policy.balance.CHOOSERS."""
+    once: bool = False
+    """An instance takes one call, and is given up when it has ended."""

@@ -1,6 +1,7 @@
 """The Pool itself: events in, actions out."""
 
 import heapq
+import random
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -8,7 +9,7 @@ import msgspec
 
 from corral.errors import CorralError, QueueFull, StartTimeout
 from corral.model import CallId, InstanceId, Observation, RevisionId
-from corral.policy.balance import Choose, Stack, Worker, most_recent
+from corral.policy.balance import CHOOSERS, Choice, Stack, Worker
 from corral.pool.actions import Action, Dispatch, Limits, Orphan, Outcome, Refuse, Released, Want
 
 WANT_GAP_S = 0.010
@@ -27,15 +28,17 @@ class _Held(msgspec.Struct, frozen=True, gc=False):
 class Pool:
     """See the module. Every method returns the actions to carry out, in order; most return few or none."""
 
-    def __init__(self, revision: RevisionId, limits: Limits, choose: Choose = most_recent) -> None:
+    def __init__(self, revision: RevisionId, limits: Limits, rng: random.Random | None = None) -> None:
+        """`rng` is for rules that draw; None: they draw the same in every pool."""
         self.revision = revision
         self._limits = limits
-        self._choose = choose
+        self._rng = rng
         self._workers: dict[InstanceId, Worker] = {}
-        # A worker is in exactly one place: `_idle` with no slot taken, `_busy` with some, in neither when full or
-        # retiring. Nobody waits while one of the two has a worker, unless the rule said so.
+        self._joined = 0
         self._idle: Stack = OrderedDict()
-        self._busy: Stack = OrderedDict()
+        """Those without a call, unless they are retiring: the longest idle one is given up first."""
+        # It holds those that have a free slot and are not retiring. Nobody waits while it has one.
+        self._choice: Choice = self._new_choice()
         self._accepting = 0
         """Workers that are not retiring."""
         self._executing: dict[CallId, tuple[Worker, float]] = {}
@@ -66,7 +69,7 @@ class Pool:
             self._arrived += 1
             if not (self._executing or self._waiting or self._foreign):
                 self._from_idle += 1
-        worker = self._choose(self._busy, self._idle) if front or not self._waiting else None
+        worker = self._choice.next() if front or not self._waiting else None
         if worker is None:
             return self._hold(call, now, hold_until, front, now if since is None else since)
         self._in_flight_s -= now
@@ -107,12 +110,15 @@ class Pool:
         joined before is ignored."""
         if instance in self._workers:
             return ()
-        worker = self._workers[instance] = Worker(instance, in_flight)
+        self._joined += 1
+        worker = self._workers[instance] = Worker(instance, self._joined, in_flight)
         self._accepting += 1
         self._foreign += in_flight
         self._in_flight_s -= now * in_flight
         self._executing_s -= now * in_flight
         self._note_peak()
+        if in_flight and self._limits.once:
+            return self.retire(instance, now)
         self._file(worker)
         return self._drain(now)
 
@@ -163,7 +169,8 @@ class Pool:
         """Give up `count` idle instances, the longest idle first; fewer when fewer are idle."""
         actions: list[Action] = []
         while self._idle and len(actions) < count:
-            instance, _ = self._idle.popitem(last=False)
+            instance, worker = self._idle.popitem(last=False)
+            self._choice.drop(worker)
             del self._workers[instance]
             self._accepting -= 1
             actions.append(Released(instance))
@@ -172,16 +179,23 @@ class Pool:
     # -- limits and time ------------------------------------------------------------------------------------
 
     def configure(self, limits: Limits, now: float) -> Sequence[Action]:
-        """New limits, from now on (the concurrency is known only when the code was loaded)."""
-        changed = limits.concurrency != self._limits.concurrency
-        self._limits = limits
-        if not changed:
-            return ()
-        for worker in self._workers.values():
-            if not worker.retiring and worker.taken:
-                self._busy.pop(worker.instance, None)
-                self._file(worker)
-        return self._drain(now)
+        """New limits, from now on (the concurrency is known only when the code was loaded). When instances are to take
+        one call only, those that stand may have taken one: they are retired."""
+        before, self._limits = self._limits, limits
+        if (before.concurrency, before.choose) != (limits.concurrency, limits.choose):
+            self._choice = self._new_choice()
+            for worker in self._workers.values():
+                if not worker.retiring:
+                    self._file(worker)
+        actions: list[Action] = []
+        if limits.once and not before.once:
+            for instance in list(self._workers):
+                actions += self.retire(instance, now)
+        return actions + self._drain(now)
+
+    def _new_choice(self) -> Choice:
+        limits = self._limits
+        return CHOOSERS[limits.choose](limits.concurrency, self._idle, self._rng)
 
     def block(self, fault: CorralError | None, until: float, now: float) -> Sequence[Action]:
         """No instance can be started until `until`: while the pool has none, held and new calls are refused with
@@ -291,10 +305,13 @@ class Pool:
         if worker.taken == 0:
             del self._idle[instance]
         worker.taken += 1
-        if worker.taken < self._limits.concurrency:
-            self._busy[instance] = worker
-        elif worker.taken > 1:
-            del self._busy[instance]
+        if self._limits.once:
+            worker.retiring = True
+            self._accepting -= 1
+        if worker.taken < self._limits.concurrency and not worker.retiring:
+            self._choice.put(worker)
+        else:
+            self._choice.drop(worker)
         worker.calls.add(call)
         self._executing[call] = (worker, now)
         self._executing_s -= now
@@ -311,29 +328,27 @@ class Pool:
         return self._drain(now) if self._waiting else ()
 
     def _file(self, worker: Worker) -> None:
-        instance = worker.instance
         if worker.taken == 0:
-            self._busy.pop(instance, None)
-            self._idle[instance] = worker
-        elif worker.taken < self._limits.concurrency:
-            # One that was full moves to the end; one that was not keeps its place, so that few are kept busy.
-            self._busy[instance] = worker
+            self._idle[worker.instance] = worker
+        if worker.taken < self._limits.concurrency:
+            self._choice.put(worker)
 
     def _unfile(self, worker: Worker) -> None:
         self._idle.pop(worker.instance, None)
-        self._busy.pop(worker.instance, None)
+        self._choice.drop(worker)
 
     def _drain(self, now: float) -> list[Action]:
         actions: list[Action] = []
         while self._waiting:
-            worker = self._choose(self._busy, self._idle)
+            worker = self._choice.next()
             if worker is None:
                 break
             call, held = self._waiting.popitem(last=False)
             self._oldest_wait_s = max(self._oldest_wait_s, now - held.arrived)
             actions.append(self._dispatch(call, worker, now))
         self._told = min(self._told, len(self._waiting))
-        return actions
+        # Those that take one call only are gone from the count with it.
+        return actions + self._refuse_blocked(now) if self._limits.once else actions
 
     def _hold(self, call: CallId, now: float, hold_until: float, front: bool, since: float) -> Sequence[Action]:
         if self._is_blocked(now):

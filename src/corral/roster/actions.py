@@ -16,6 +16,7 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     initial: int
     idle_s: float
     concurrency: int
+    """Calls at once that an instance takes, as far as its code goes."""
     memory_mib: int = 0
     """The limit of one instance, which is what it is charged until its like were measured."""
     cpu: float = 1.0
@@ -25,6 +26,25 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     """Of the engine's own type."""
     trigger: str = "http"
     """What calls it, as in policy.Terms."""
+
+    @property
+    def choose(self) -> str:
+        """These three as in policy.Rule."""
+        return SCALERS[self.engine].choose(self.settings)
+
+    @property
+    def once(self) -> bool:
+        return SCALERS[self.engine].once(self.settings)
+
+    @property
+    def slots(self) -> int | None:
+        return SCALERS[self.engine].slots(self.settings)
+
+    @property
+    def at_once(self) -> int:
+        """Calls that an instance is given at once."""
+        slots = self.slots
+        return self.concurrency if slots is None else min(self.concurrency, slots)
 
 
 class Start(msgspec.Struct, frozen=True):

@@ -38,7 +38,7 @@ class Convergence:
         situation = Situation(
             ready=known.ready,
             starting=known.count[State.STARTING],
-            concurrency=known.scaling.concurrency,
+            concurrency=known.scaling.at_once,
             waiting=waiting,
             executing=executing,
             oldest_wait_s=oldest_wait_s,

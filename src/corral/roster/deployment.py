@@ -251,7 +251,7 @@ class Deployment:
             self.crashes.reset()
 
     def seems_busy(self, calls: int, now: float) -> None:
-        self.busy, self.busy_until = -(-calls // self.scaling.concurrency), now + BUSY_S
+        self.busy, self.busy_until = -(-calls // self.scaling.at_once), now + BUSY_S
 
     @property
     def start_at(self) -> float:
