@@ -4,7 +4,7 @@
 2. Instances of which nothing is known yet count against whichever way it would go, and stop it where they turn it.
 3. Going down, the highest wish of the last 300 s counts; going up, the newest.
 4. In 15 s at most four more or twice as many, whichever is more.
-Source: kubernetes, pkg/controller/podautoscaler (replica_calculator.go, horizontal.go), autoscaling/v2 and its defaults.
+Source: kubernetes, pkg/controller/podautoscaler (replica_calculator.go, horizontal.go), defaults of autoscaling/v2.
 
 Usage is what the keeper measures each second; cpu is its mean since the last decision, as the metrics server's is over
 15 s, and memory the newest. A request is what one instance may take: here the limit is both."""
