@@ -12,6 +12,7 @@ from corral.policy.corral import Corral, CorralSettings
 from corral.policy.knative import Knative, KnativeSettings
 from corral.policy.scaler import Scaler, Terms
 from corral.policy.settings import Settings, read_settings
+from corral.policy.stock import Stock, StockTerms
 
 DEFAULT_ENGINE = "corral"
 
@@ -24,6 +25,8 @@ class Rule(msgspec.Struct, frozen=True):
     None: nothing."""
     common: Callable[[], object] | None = None
     """Makes what all scalers of the rule on one host share, such as a prior over all functions."""
+    stock: Callable[[StockTerms], Stock] | None = None
+    """Makes the host's stock of unbound instances; None: the rule keeps none."""
     # How a gateway hands calls to the instances, from the rule's settings:
     choose: Callable[[Any], str] = lambda _: MOST_RECENT
     """Which instance takes a call: a row of policy.balance.CHOOSERS."""
