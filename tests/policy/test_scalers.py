@@ -16,6 +16,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"engine": "knative", "window_s": 6, "grace_s": 1, "max_scale_down_rate": 1.1, "scale_down_delay_s": 9},
     {"engine": "knative", "metric": "rps", "target": 1, "target_burst_capacity": -1, "retention_s": 40},
     {"engine": "knative", "aggregation": "weighted-exponential", "scale_to_zero": False, "target_burst_capacity": 0},
+    {"engine": "hybrid", "range_s": 60, "bin_s": 1, "learn_samples": 3, "learn_s": 20},
+    {"engine": "hybrid", "cv_threshold": 0, "head_percentile": 99, "margin_percent": 0},
 ]
 every = pytest.mark.parametrize("said", SETTINGS, ids=lambda said: "-".join(str(each) for each in said.values()))
 

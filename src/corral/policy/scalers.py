@@ -9,6 +9,7 @@ import msgspec
 from corral.errors import Invalid
 from corral.policy.balance import MOST_RECENT
 from corral.policy.corral import Corral, CorralSettings
+from corral.policy.hybrid import Hybrid, HybridSettings, IdleTimes
 from corral.policy.knative import Knative, KnativeSettings
 from corral.policy.scaler import Scaler, Terms
 from corral.policy.settings import Settings, read_settings
@@ -39,6 +40,7 @@ class Rule(msgspec.Struct, frozen=True):
 SCALERS: dict[str, Rule] = {
     "corral": Rule(CorralSettings, Corral),
     "knative": Rule(KnativeSettings, Knative, choose=lambda _: "knative"),
+    "hybrid": Rule(HybridSettings, Hybrid, memory=IdleTimes),
 }
 
 
