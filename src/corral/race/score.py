@@ -60,8 +60,6 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     """Memory of functions' zygotes, which every policy gets alike; not in `idle_gb_min`."""
     busy_gb_min: float
     """Memory of instances while they executed."""
-    decisions: int
-    """How often scalers were asked."""
     instances: Sequence[float]
     """In each of the trace's minutes, the mean number of instances there were."""
     functions: Sequence[FunctionScore]

@@ -1,0 +1,94 @@
+"""One function in a race: its pool, its calls, and what is written down of both."""
+
+import random
+from array import array
+
+from corral.model import CallId, RevisionId
+from corral.pool import Limits, Pool
+from corral.race.arrivals import Calls
+from corral.race.score import FunctionScore
+from corral.race.trace import Function
+
+MIB_S_PER_GB_MIN = 1024 * 60.0
+
+
+class Instance:
+    """From its start until it is gone."""
+
+    __slots__ = ("busy_s", "busy_until", "is_cold", "lane", "ready_at", "started_at")
+
+    def __init__(self, lane: "Lane", now: float, ready_at: float, is_cold: bool) -> None:
+        self.lane = lane
+        self.started_at, self.ready_at = now, ready_at
+        self.is_cold = is_cold
+        """A call waited when it was started, or before it was ready."""
+        self.busy_s, self.busy_until = 0.0, now
+        """How long calls were executed in it, overlapping ones once, and until when."""
+
+
+class Lane:
+    __slots__ = (
+        "added_most_s",
+        "added_s",
+        "busy_s",
+        "calls",
+        "cold_calls",
+        "cold_starts",
+        "count",
+        "function",
+        "held",
+        "idle_s",
+        "is_active",
+        "pool",
+        "refused",
+        "revision",
+        "rng",
+        "starts",
+        "tick_at",
+        "waits",
+    )
+
+    def __init__(self, revision: RevisionId, function: Function, calls: Calls, limits: Limits, seed: str) -> None:
+        self.revision, self.function, self.calls = revision, function, calls
+        self.pool = Pool(revision, limits)
+        self.rng = random.Random(seed)
+        """Of its cold starts: the n-th takes equally long under every policy."""
+        self.held: dict[CallId, tuple[float, float]] = {}
+        """Calls that wait in the pool -> when they arrived, how long they take."""
+        self.is_active = False
+        """It may have something to tell of this second."""
+        self.tick_at: float | None = None
+        """The earliest tick of the pool that is in the heap."""
+        self.count = self.refused = self.cold_calls = self.cold_starts = self.starts = 0
+        self.waits = array("d")
+        """Of the calls that did wait."""
+        self.added_s = self.added_most_s = self.idle_s = self.busy_s = 0.0
+
+    def waited(self, added_s: float) -> None:
+        self.waits.append(added_s)
+        self.added_s += added_s
+        if added_s > self.added_most_s:
+            self.added_most_s = added_s
+
+    def ended(self, instance: Instance, now: float, window_s: float) -> None:
+        """Only what lies in the trace's minutes counts."""
+        alive_s = max(0.0, min(now, window_s) - instance.started_at)
+        self.cold_starts += instance.is_cold
+        self.busy_s += instance.busy_s
+        self.idle_s += max(0.0, alive_s - instance.busy_s)
+
+    @property
+    def score(self) -> FunctionScore:
+        gb_min = self.function.memory_mib / MIB_S_PER_GB_MIN
+        return FunctionScore(
+            name=self.function.name,
+            trigger=self.function.trigger,
+            memory_mib=self.function.memory_mib,
+            calls=self.count,
+            cold_starts=self.cold_starts,
+            starts=self.starts,
+            added_s=self.added_s,
+            added_most_s=self.added_most_s,
+            idle_gb_min=self.idle_s * gb_min,
+            busy_gb_min=self.busy_s * gb_min,
+        )

@@ -1,0 +1,357 @@
+"""The event simulation: the production Pools, Roster and rules of one policy on a trace, driven by a heap of events.
+
+One gateway, one engine and one keeper without limit of memory. Two events per call, arrival and end; each closed second
+is told of the pools that had calls; the Roster's timers go off at its `next_at`, pools' at theirs. Nothing else ticks.
+
+A call's added latency is what passes from its arrival until its instance begins with it: waiting in the pool, and the
+rest of the instance's start."""
+
+import heapq
+import random
+from array import array
+from collections.abc import Callable, Iterable, Mapping
+from math import ceil
+from typing import Any
+
+import msgspec
+
+from corral import pool, roster
+from corral.errors import Invalid
+from corral.model import CallId, GatewayId, InstanceId, Observation, RevisionId, ScalingValue
+from corral.policy import read_scaling, scaling_problems
+from corral.race.arrivals import Arrivals, Calls
+from corral.race.coldstart import MEASURED, ColdStart
+from corral.race.gauge import Gauge
+from corral.race.lane import Instance, Lane
+from corral.race.score import Score, rank
+from corral.race.trace import Trace
+
+GATEWAY = GatewayId("gateway")
+OK = pool.Outcome.OK
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """What is the same for every policy of a race."""
+
+    seed: int = 0
+    arrivals: Arrivals = "uniform"
+    cold_start: ColdStart = MEASURED
+    """From the moment a call begins to wait until its instance serves, when it is ordered at once."""
+    link_s: float = 0.0005
+    """Of which this is the way from the gateway to the engine and back."""
+    stop_s: float = 0.005
+    """From the order to stop an instance until its memory is free."""
+    hold_s: float = 3600.0
+    """Longest that a call waits. Far above what is usual: a refused call would be a wait that is not counted."""
+    cores: int = 4
+    concurrency: int = 1
+    """Calls at once in one instance, unless a policy says otherwise."""
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy as asked for: the function's own limits, and its scaling rule with the settings."""
+
+    min: int = 0
+    max: int = 1000
+    idle_s: float = 15.0
+    concurrency: int | None = None
+
+
+LIMITS = ("min", "max", "idle_s", "concurrency")
+
+
+def scaling_of(said: Mapping[str, ScalingValue], conditions: Conditions) -> roster.Scaling:
+    """`said` may hold, besides the engine and its settings, `min`, `max`, `idle_s` and `concurrency`. Raises
+    Invalid."""
+    rule = {name: value for name, value in said.items() if name not in LIMITS}
+    try:
+        limits = msgspec.convert({name: value for name, value in said.items() if name in LIMITS}, Said)
+    except msgspec.ValidationError as exc:
+        raise Invalid(f"policy {dict(said)}: {exc}") from None
+    problems = list(scaling_problems(rule, limits.min, limits.max))
+    if problems:
+        raise Invalid(*problems)
+    engine, settings = read_scaling(rule)
+    return roster.Scaling(
+        min=limits.min,
+        max=limits.max,
+        initial=0,
+        idle_s=limits.idle_s,
+        concurrency=limits.concurrency or conditions.concurrency,
+        engine=engine,
+        settings=settings,
+    )
+
+
+class Simulation:
+    """One policy. `run` once, then `score`."""
+
+    def __init__(self, trace: Trace, said: Mapping[str, ScalingValue], conditions: Conditions) -> None:
+        """Raises Invalid: the policy is none."""
+        self._trace, self._said, self._conditions = trace, said, conditions
+        self._scaling = scaling_of(said, conditions)
+        self._window_s = 60.0 * trace.minutes
+        self._now = 0.0
+        # (moment, number, what is done, two arguments): without closures, as there are millions.
+        self._heap: list[tuple[float, int, Callable[[Any, Any], None], Any, Any]] = []
+        self._number = 0
+        self._open = 0
+        """Calls that have arrived and are not over."""
+        self._instances: dict[InstanceId, Instance] = {}
+        self._gauge = Gauge(trace.minutes)
+        self._active: dict[Lane, None] = {}
+        self._because_of_call = False
+        """What is carried out answers calls that wait."""
+        self._roster = roster.Roster("race", conditions.cores, random.Random(conditions.seed))
+        self._tick_at: float | None = None
+        limits = pool.Limits(concurrency=self._scaling.concurrency, queue=1_000_000)
+        self._lanes = [
+            Lane(
+                RevisionId(f"race/f{number}@1"),
+                function,
+                Calls(function, conditions.seed, conditions.arrivals),
+                limits,
+                f"{conditions.seed}/{function.owner}/{function.app}/{function.name}/starts",
+            )
+            for number, function in enumerate(trace.functions)
+        ]
+        self._lane_by_revision = {lane.revision: lane for lane in self._lanes}
+
+    # -- the run --------------------------------------------------------------------------------------------
+
+    def run(self, progress: Callable[[float], None] = lambda part: None) -> None:
+        """`progress` hears the part that is done, after each minute of the trace."""
+        self._apply(self._roster.keeper_up({}, 0.0))
+        self._apply(self._roster.gateway_up(GATEWAY, {}, 0.0))
+        for lane in self._lanes:
+            scaling = msgspec.structs.replace(
+                self._scaling, memory_mib=ceil(lane.function.memory_mib), trigger=lane.function.trigger
+            )
+            self._apply(self._roster.deployed(lane.revision, scaling, 0.0))
+            self._apply(self._roster.settled(lane.revision, 0.0))
+        self._at(1.0, self._close_second, None, None)
+        for minute in range(self._trace.minutes):
+            self._pass(self._calls_of(minute), 60.0 * (minute + 1))
+            progress((minute + 1) / self._trace.minutes)
+        while self._open:
+            self._next()
+        for instance in self._instances.values():
+            instance.lane.ended(instance, self._window_s, self._window_s)
+        self._gauge.close(self._window_s)
+
+    def _calls_of(self, minute: int) -> list[tuple[float, int, float]]:
+        """(moment, number of the lane, how long it takes), in order."""
+        calls: list[tuple[float, int, float]] = []
+        for number, lane in enumerate(self._lanes):
+            if lane.function.counts[minute]:
+                moments, services = lane.calls.of(minute)
+                calls += [(moment, number, service) for moment, service in zip(moments, services, strict=True)]
+        calls.sort()
+        return calls
+
+    def _pass(self, calls: Iterable[tuple[float, int, float]], until: float) -> None:
+        heap, lanes, pop = self._heap, self._lanes, heapq.heappop
+        for moment, number, service in calls:
+            while heap[0][0] <= moment:
+                self._now, _, act, one, other = pop(heap)
+                act(one, other)
+            self._now = moment
+            self._arrive(lanes[number], service)
+        while heap[0][0] <= until:
+            self._next()
+
+    def _next(self) -> None:
+        self._now, _, act, one, other = heapq.heappop(self._heap)
+        act(one, other)
+
+    def _at(self, moment: float, act: Callable[[Any, Any], None], one: Any, other: Any) -> None:
+        self._number += 1
+        heapq.heappush(self._heap, (moment, self._number, act, one, other))
+
+    # -- calls ----------------------------------------------------------------------------------------------
+
+    def _arrive(self, lane: Lane, service_s: float) -> None:
+        now = self._now
+        self._number += 1
+        call = CallId(self._number)
+        self._open += 1
+        lane.count += 1
+        if not lane.is_active:
+            lane.is_active = True
+            self._active[lane] = None
+        actions = lane.pool.offer(call, now, now + self._conditions.hold_s)
+        if len(actions) == 1 and type(actions[0]) is pool.Dispatch:
+            self._begin(lane, call, actions[0].instance, now, service_s)
+            return
+        lane.held[call] = (now, service_s)
+        self._carry(lane, actions)
+
+    def _begin(self, lane: Lane, call: CallId, on: InstanceId, arrived: float, service_s: float) -> None:
+        """The call has its instance, which serves it now or as soon as it is ready."""
+        instance = self._instances[on]
+        begins = self._now
+        if instance.ready_at > begins:
+            begins = instance.ready_at
+            instance.is_cold = True
+        if begins > arrived:
+            lane.waited(begins - arrived)
+            lane.cold_calls += instance.ready_at > arrived
+        ends = begins + service_s
+        # Overlapping calls count once, and nothing after the trace.
+        since, until = max(begins, instance.busy_until), min(ends, self._window_s)
+        if until > since:
+            instance.busy_s += until - since
+            instance.busy_until = until
+        self._number += 1
+        heapq.heappush(self._heap, (ends, self._number, self._end, lane, call))
+
+    def _end(self, lane: Lane, call: CallId) -> None:
+        self._open -= 1
+        actions = lane.pool.done(call, OK, self._now)
+        if actions:
+            self._carry(lane, actions)
+
+    def _carry(self, lane: Lane, actions: Iterable[pool.Action]) -> None:
+        """The pool's actions, carried out."""
+        for action in actions:
+            match action:
+                case pool.Dispatch(call, instance):
+                    self._begin(lane, call, instance, *lane.held.pop(call))
+                case pool.Want():
+                    self._at(self._now + self._conditions.link_s, self._want, lane, action)
+                case pool.Released(instance):
+                    self._apply(self._roster.released(instance, self._now))
+                case pool.Refuse(call, _):
+                    arrived, _ = lane.held.pop(call)
+                    lane.refused += 1
+                    lane.waited(self._now - arrived)
+                    self._open -= 1
+                case _:
+                    raise AssertionError(action)
+        at = lane.pool.next_at
+        if at is not None and (lane.tick_at is None or at < lane.tick_at):
+            lane.tick_at = at
+            self._at(max(at, self._now), self._tick_pool, lane, at)
+
+    def _tick_pool(self, lane: Lane, at: float) -> None:
+        if lane.tick_at == at:
+            lane.tick_at = None
+            self._carry(lane, lane.pool.tick(self._now))
+
+    # -- what the engine hears ------------------------------------------------------------------------------
+
+    def _want(self, lane: Lane, want: pool.Want) -> None:
+        self._because_of_call = True
+        told = self._roster.want(GATEWAY, lane.revision, want.waiting, want.executing, want.oldest_wait_s, self._now)
+        self._apply(told)
+        self._because_of_call = False
+
+    def _close_second(self, _: None, __: None) -> None:
+        now, seconds = self._now, []
+        for lane in list(self._active):
+            seen = lane.pool.observe(now)
+            if seen is None:
+                lane.is_active = False
+                del self._active[lane]
+            else:
+                seconds.append((lane.revision, seen))
+        if seconds:
+            self._at(now + self._conditions.link_s, self._observed, seconds, None)
+        self._at(now + 1.0, self._close_second, None, None)
+
+    def _observed(self, seconds: list[tuple[RevisionId, Observation]], _: None) -> None:
+        now, observed = self._now, self._roster.observed
+        for revision, seen in seconds:
+            actions = observed(GATEWAY, revision, seen, now)
+            if actions:
+                self._carry_out(actions)
+        self._arm()
+
+    def _ready(self, instance: InstanceId, _: None) -> None:
+        there = self._instances.get(instance)
+        if there is not None:
+            self._apply(self._roster.ready(instance, self._scaling.concurrency, self._now))
+
+    def _lost(self, instance: InstanceId, _: None) -> None:
+        gone = self._instances.pop(instance)
+        gone.lane.ended(gone, self._now, self._window_s)
+        self._gauge.change(-1, self._now)
+        self._apply(self._roster.lost(instance, self._now))
+
+    def _tick(self, at: float, _: None) -> None:
+        if self._tick_at == at:
+            self._tick_at = None
+            self._apply(self._roster.tick(self._now))
+
+    # -- what it orders -------------------------------------------------------------------------------------
+
+    def _apply(self, actions: Iterable[roster.Action]) -> None:
+        self._carry_out(actions)
+        self._arm()
+
+    def _arm(self) -> None:
+        at = self._roster.next_at
+        if at is not None and (self._tick_at is None or at < self._tick_at):
+            self._tick_at = at
+            self._at(max(at, self._now), self._tick, at, None)
+
+    def _carry_out(self, actions: Iterable[roster.Action]) -> None:
+        now = self._now
+        for action in actions:
+            match action:
+                case roster.Decided() | roster.Learned():
+                    pass
+                case roster.Start(instance, revision):
+                    self._start(instance, self._lane_by_revision[revision])
+                case roster.Assign(instance, revision, _, _):
+                    lane = self._lane_by_revision[revision]
+                    self._carry(lane, lane.pool.joined(instance, now))
+                case roster.Release(_, revision, count):
+                    lane = self._lane_by_revision[revision]
+                    self._carry(lane, lane.pool.release(count, now))
+                case roster.Retire(_, instance):
+                    lane = self._instances[instance].lane
+                    self._carry(lane, lane.pool.retire(instance, now))
+                case roster.Stop(instance, _):
+                    self._at(now + self._conditions.stop_s, self._lost, instance, None)
+                case _:
+                    raise AssertionError(action)
+
+    def _start(self, instance: InstanceId, lane: Lane) -> None:
+        conditions = self._conditions
+        takes_s = max(0.0, conditions.cold_start.draw(lane.rng) - conditions.link_s)
+        lane.starts += 1
+        started = Instance(lane, self._now, self._now + takes_s, self._because_of_call)
+        self._instances[instance] = started
+        self._gauge.change(1, self._now)
+        self._at(started.ready_at, self._ready, instance, None)
+
+    # -- the result -----------------------------------------------------------------------------------------
+
+    def score(self, label: str) -> Score:
+        lanes, functions = self._lanes, [lane.score for lane in self._lanes]
+        waits = array("d")
+        for lane in lanes:
+            waits += lane.waits
+        ordered, calls = sorted(waits), sum(lane.count for lane in lanes)
+        p50, p99, p999, most = (1000 * rank(ordered, calls - len(ordered), each) for each in (50, 99, 99.9, 100))
+        return Score(
+            policy=label,
+            scaling=self._said,
+            calls=calls,
+            refused=sum(lane.refused for lane in lanes),
+            cold_calls=sum(lane.cold_calls for lane in lanes),
+            cold_starts=sum(each.cold_starts for each in functions),
+            starts=sum(each.starts for each in functions),
+            added_s=sum(each.added_s for each in functions),
+            added_p50_ms=p50,
+            added_p99_ms=p99,
+            added_p999_ms=p999,
+            added_max_ms=most,
+            idle_gb_min=sum(each.idle_gb_min for each in functions),
+            pool_gb_min=0.0,
+            zygote_gb_min=0.0,
+            busy_gb_min=sum(each.busy_gb_min for each in functions),
+            instances=self._gauge.means,
+            functions=functions,
+        )
