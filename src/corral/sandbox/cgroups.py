@@ -53,6 +53,10 @@ class Group(Protocol):
         """Set the limits, before anything of a function is in the group."""
         ...
 
+    def weigh(self, weight: float) -> None:
+        """Its part of the processors when they are short, beside other groups: 1 is what it has at first."""
+        ...
+
     def entrances(self) -> Sequence[int]:
         """Descriptors, owned by the caller, that let a process join by writing `0` to each."""
         ...
@@ -137,6 +141,9 @@ class GroupV1:
             files.insert(0 if grows else 1, with_swap)
         for file in files:
             _write(file, str(limit_bytes))
+
+    def weigh(self, weight: float) -> None:
+        _write(f"{self._folders['cpu']}/cpu.shares", str(max(2, round(1024 * weight))))
 
     def entrances(self) -> Sequence[int]:
         # `tasks` and not `cgroup.procs`, which would wait for an RCU grace period: 0.1 instead of 8 ms.
@@ -223,6 +230,9 @@ class GroupV2:
             _write(f"{self._folder}/pids.max", str(limits.pids))
         self._limits = limits
 
+    def weigh(self, weight: float) -> None:
+        _write(f"{self._folder}/cpu.weight", str(max(1, round(100 * weight))))
+
     def entrances(self) -> Sequence[int]:
         return _open_all([f"{self._folder}/cgroup.procs"])
 
@@ -294,6 +304,8 @@ class NoGroup:
     is_limiting = False
 
     def limit(self, limits: Limits) -> None: ...
+
+    def weigh(self, weight: float) -> None: ...
 
     def entrances(self) -> Sequence[int]:
         return ()

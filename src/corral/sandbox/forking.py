@@ -24,6 +24,7 @@ from corral.sandbox.keeping import Keeping
 from corral.sandbox.kept import KeptZygote
 from corral.sandbox.parking import Parked
 from corral.sandbox.slots import Slot, close_all
+from corral.sandbox.weights import Weighing, Weights
 from corral.sandbox.zygotes import Zygote
 
 LAYERS_PACKAGE = "/base"
@@ -133,6 +134,7 @@ class ForkingSandbox:
         self._mark = mark
         self._events = events
         self._slots: dict[SlotId, Slot] = {}
+        self._weights = Weights()
         self._running: dict[InstanceId, Running] = {}
         self._bound: dict[SlotId, Running] = {}
         """Of those, the ones that were parked: their zygotes know them by their slot."""
@@ -231,6 +233,8 @@ class ForkingSandbox:
 
     def _start_plainly(self, running: Running) -> None:
         slot, runtime = running.slot, running.launch.revision.spec.runtime
+        # One that its function's zygote forks is in that one's group, which has a part of its own.
+        self._weigh(self._weights.add(running.launch.revision.key, running.instance, slot.group))
         if self._is_parked_for(running) and self._bind(running):
             return
         slot.dismiss()
@@ -274,6 +278,11 @@ class ForkingSandbox:
         except OSError:
             self._leave(group)
             raise
+
+    def _weigh(self, due: Sequence[Weighing]) -> None:
+        """In the background: nobody waits for a fair part."""
+        if due and not self._is_closing:
+            self._thread.submit(_weigh, due)
 
     def _is_parked_for(self, running: Running) -> bool:
         """A parked child runs the default interpreter, and is in a network namespace of its own already."""
@@ -440,6 +449,7 @@ class ForkingSandbox:
 
     def _end(self, running: Running, cause: ExitCause, detail: str, toll: Toll = NOTHING) -> None:
         del self._running[running.instance]
+        self._weigh(self._weights.remove(running.launch.revision.key, running.instance))
         self._bound.pop(running.slot.id, None)
         if running.pidfd is not None:
             asyncio.get_running_loop().remove_reader(running.pidfd)
@@ -746,6 +756,12 @@ def open_forking(tier: Tier, boot: Boot, events: SandboxEvents) -> ForkingSandbo
 def _limit(group: Group, limits: Limits) -> None:
     with contextlib.suppress(OSError):  # it is over already
         group.limit(limits)
+
+
+def _weigh(due: Sequence[Weighing]) -> None:
+    for group, weight in due:
+        with contextlib.suppress(OSError):  # removed meanwhile
+            group.weigh(weight)
 
 
 def _remove(groups: Sequence[Group]) -> list[Group]:

@@ -131,6 +131,9 @@ class Member:
     def limit(self, limits: Limits) -> None:
         self._slice.limit(self._name, limits)
 
+    def weigh(self, weight: float) -> None:
+        self._group.weigh(weight)
+
     def entrances(self) -> Sequence[int]:
         return self._group.entrances()
 
