@@ -14,6 +14,7 @@ from corral.race.coldstart import ColdStart, fixed
 from corral.race.race import race
 from corral.race.score import Score
 from corral.race.trace import Calls, Durations, Function, Trace
+from corral.roster.deployment import Deployment
 
 KEPT_60_S = {"idle_s": 60.0}
 FLAT = Durations(1000, (1000,) * 7)
@@ -177,3 +178,13 @@ def test_nth_start_of_a_function_takes_as_long_under_every_policy() -> None:
     other = raced(trace, {"idle_s": 60.0, "utilization_percent": 100}, spread)
     assert one.starts == other.starts == 3
     assert one.added_s == pytest.approx(other.added_s)
+
+
+@pytest.mark.parametrize("engine", SCALERS)
+def test_what_the_roster_skips_where_nothing_changed_changes_nothing(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = crowd(random.Random(8), 6, 8)
+    skipping = raced(trace, {"engine": engine})
+    monkeypatch.setattr(Deployment, "is_even", False)
+    assert msgspec.json.encode(raced(trace, {"engine": engine})) == msgspec.json.encode(skipping)

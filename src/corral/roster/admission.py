@@ -223,6 +223,11 @@ class Admission:
         place = self._namespaces.get(_namespace(known.id))
         return known.id in self._held or (place is not None and known.id in place.waiting)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Somebody waits, for his turn or for room."""
+        return bool(len(self._held) or len(self._waiting))
+
     def next(self) -> Deployment | None:
         """Whose turn it is: first those with a claim that there is room for now. None: nobody waits but for room."""
         self._take_in()

@@ -28,11 +28,11 @@ class Convergence:
         waiting: int = 0,
         executing: int = 0,
         oldest_wait_s: float = 0.0,
-        second: Observation | None = None,
         joined: bool = False,
         usage: Usage | None = None,
         because: str = "",
     ) -> list[Action]:
+        """Its instances or what is wanted of them may have changed, or something was learnt."""
         if known.is_removed:
             return []
         situation = Situation(
@@ -42,22 +42,44 @@ class Convergence:
             waiting=waiting,
             executing=executing,
             oldest_wait_s=oldest_wait_s,
-            second=second,
             joined=joined,
             usage=usage,
             start_s=known.start_s,
             memory_mib=known.next_mib,
             is_watched=self._instances.is_watched,
         )
+        self._decide(known, situation, now, because)
+        return self.converge(known, now)
+
+    def hear(self, known: Deployment, now: float, second: Observation | None = None) -> list[Action]:
+        """A second has closed, or its scaler's moment has come; nothing else has changed since its last event. Mostly
+        nothing is to be done: this is asked more often than all others together."""
+        if known.is_removed:
+            return []
+        situation = Situation(
+            ready=known.ready,
+            starting=known.count[State.STARTING],
+            concurrency=known.scaling.at_once,
+            second=second,
+            start_s=known.start_s,
+            memory_mib=known.next_mib,
+            is_watched=self._instances.is_watched,
+        )
+        self._decide(known, situation, now)
+        if not known.is_even or self._admission.is_waiting(known):
+            return self.converge(known, now)
+        self._timers.arm(known, now)
+        return self.starts.serve(now)
+
+    def _decide(self, known: Deployment, situation: Situation, now: float, because: str = "") -> None:
         decision = known.scaler.decide(situation, now)
         known.ask_at = decision.next_at
         # While its start waits for room, time without an instance says nothing new: Wants tell whether calls wait.
-        is_held = not waiting and now < known.wanted_until and self._admission.is_waiting(known)
+        is_held = not situation.waiting and now < known.wanted_until and self._admission.is_waiting(known)
         if decision.desired is not None and not (is_held and decision.desired < known.desired):
             why = f"{because}; {decision.why}" if because else decision.why
             known.desired, known.why, known.inputs = decision.desired, why, decision.inputs
             known.limit(known.cap, known.cap_why)
-        return self.converge(known, now)
 
     def miss(self, known: Deployment, now: float, why: str) -> list[Action]:
         """It has one less than its scaler knows of: what was lost comes back if that says so, or with the calls."""

@@ -123,6 +123,13 @@ class Deployment:
         return max(0, self.count[State.READY] + self.count[State.STARTING] - self.asked)
 
     @property
+    def is_even(self) -> bool:
+        """It has instances, as many as are wanted and as was told last, and nothing about them is under way."""
+        if self.asked or self.cap is not None or self.decided is None:
+            return False
+        return 0 < self.have == self.wanted == self.decided.desired
+
+    @property
     def is_short(self) -> bool:
         """It has no instance, or fewer than are promised to it."""
         return self.have == 0 or self.have < self.floor

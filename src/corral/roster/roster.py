@@ -141,7 +141,7 @@ class Roster:
             return ()
         known.seems_busy(seen.peak, now)
         self.admission.used(known, seen.arrived)
-        return self._convergence.ask(known, now, second=seen)
+        return self._convergence.hear(known, now, second=seen)
 
     # -- an instance's life ---------------------------------------------------------------------------------
 
@@ -352,7 +352,7 @@ class Roster:
         actions: list[Action] = []
         while (known := self._timers.take(now)) is not None:
             if known.ask_at is not None and known.ask_at <= now:
-                actions += self._convergence.ask(known, now)
+                actions += self._convergence.hear(known, now)
             else:
                 actions += self._convergence.converge(known, now)
         return actions + self._starts.look_again(now)

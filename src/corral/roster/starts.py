@@ -70,6 +70,8 @@ class Starts:
 
     def serve(self, now: float) -> list[Action]:
         """Start what may start, in fair order; find room for what does not fit. It keeps nobody else from his turn."""
+        if self._is_quiet:
+            return []
         actions: list[Action] = []
         while (known := self._admission.next()) is not None:
             if not self.may_start(known, now):
@@ -89,6 +91,11 @@ class Starts:
         if self._admission.open_mib < self._zygotes.due_mib:
             return actions + self._make_room_for_zygote(now)
         return actions + self._restore(now)
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Nobody waits for a start, for room or for a zygote, as at nearly every event."""
+        return not (len(self._capped) or self._admission.is_awaited or self._zygotes.due_mib)
 
     def look_again(self, now: float) -> list[Action]:
         """At `look_at`: those that found no room have another turn."""
