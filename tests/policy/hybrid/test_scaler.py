@@ -106,14 +106,25 @@ def test_each_waiting_call_gets_a_start_less_those_under_way() -> None:
     assert stage.desired == 6
 
 
-def test_those_above_the_last_one_go_after_their_idle_time() -> None:
-    stage, last = timed(1)
+def burst(stage: Stage) -> None:
     stage.ask(waiting=45, executing=10)
     for _ in range(6):
         stage.join(0)
     assert stage.desired == 6
+
+
+def test_burst_of_a_function_that_is_kept_keeps_as_many() -> None:
+    stage, last = timed(1)
+    burst(stage)
     stage.pass_time(300 * MINUTE)
-    assert list(changes_since(stage, last)) == [(round(5 / 60, 2), 1), (240.0, 0)]
+    assert list(changes_since(stage, last)) == [(240.0, 0)]
+
+
+def test_burst_of_a_function_that_is_unloaded_stays_for_its_idle_time() -> None:
+    stage, last = timed(4)
+    burst(stage)
+    stage.pass_time(300 * MINUTE)
+    assert list(changes_since(stage, last)) == [(round(5 / 60, 2), 0), (8.1, 1), (11.0, 0)]
 
 
 def test_instance_that_only_had_to_load_goes_after_its_idle_time() -> None:

@@ -1,9 +1,10 @@
 """The hybrid histogram behind the Scaler seam.
 
 1. Calls wait: one start for each that no start is under way for, at once, as the platforms do that the paper is about.
-2. What was needed at once within the last `idle_s`, when that was more than one, stays. The paper knows one image of an
-   application and says nothing of several.
-3. The last one goes when the calls have ended, comes back and goes again as the histogram says."""
+2. While the histogram keeps the function loaded, it keeps each instance so long after its last call: what was needed at
+   once within that time. Calls go to the instance used last, so the others were idle for that long.
+3. When it unloads the function after its calls, what was needed at once within `idle_s` stays so long, if it was more
+   than one: calls that overlap are no silence. Then one comes back before the next call is expected, and goes again."""
 
 from corral.policy.hybrid.idle import IdleTimes
 from corral.policy.hybrid.settings import HybridSettings
@@ -22,10 +23,10 @@ Phase = tuple[int, float | None, str]
 class Hybrid:
     def __init__(self, terms: Terms) -> None:
         self._idle, self._needed = IdleTimes(), PeakWindow(0.0)
-        self._active_at: float | None = None
-        """When calls of this revision were last heard of; None: never."""
+        self._active_at = float("-inf")
+        """When calls of this revision were last heard of."""
         self._windows: Windows | None = None
-        """Since then; None: to be foreseen anew."""
+        """As of then; None: none ever was."""
         self.retune(terms)
 
     def retune(self, terms: Terms) -> None:
@@ -35,7 +36,8 @@ class Hybrid:
             self._idle = terms.memory
         self._idle.fit(terms.settings.bin_s, terms.settings.bins)
         self._idle_s = self._needed.span = terms.idle_s
-        self._windows = None
+        if self._windows is not None:
+            self._foresee()
 
     def decide(self, seen: Situation, now: float) -> Decision:
         self._learn(seen, now)
@@ -43,9 +45,9 @@ class Hybrid:
             return self._starts(seen, now)
         desired, until, why = self._phase(now)
         needed = self._needed.highest
-        if needed > 1 or (needed and self._active_at is None):
+        if needed > 1 or (needed and self._windows is None):
             until = _earliest(until, self._needed.expires_at)
-            why = f"{needed} needed at once in the last {self._idle_s:g} s"
+            why = f"{needed} needed at once in the last {self._needed.span:.0f} s"
             desired = max(desired, min(needed, seen.have))
         return Decision(desired, until, why, self._inputs(seen))
 
@@ -58,11 +60,16 @@ class Hybrid:
         if seen.waiting:
             self._needed.add(_instances(seen.waiting + seen.executing, seen), now)
         if seen.waiting or seen.second is not None:
-            self._active_at, self._windows = now, None
+            self._active_at = now
+            self._foresee()
         if seen.joined:
             # A new one gets its time to be used, whatever was seen before it.
             self._needed.add(seen.have, now)
         self._needed.expire(now)
+
+    def _foresee(self) -> None:
+        self._windows = windows = foresee(self._idle, self._settings)
+        self._needed.span = max(self._idle_s, 0.0 if windows.load_s else windows.keep_s)
 
     def _remember(self, from_idle: int, now: float) -> None:
         """The first call came after a silence that ended at the begin of this second at the earliest; further ones
@@ -84,13 +91,11 @@ class Hybrid:
         return Decision(seen.have + starts, until, why, self._inputs(seen))
 
     def _phase(self, now: float) -> Phase:
-        if self._active_at is None:
+        if self._windows is None:
             return 0, None, f"not called yet, idle for {self._idle_s:g} s"
         idle_at = self._active_at + ACTIVE_S
         if now < idle_at:
             return 1, idle_at, "in use"
-        if self._windows is None:
-            self._windows = foresee(self._idle, self._settings)
         load_at, keep_until = self._active_at + self._windows.load_s, self._active_at + self._windows.keep_s
         if now < load_at:
             return 0, load_at, self._windows.why
