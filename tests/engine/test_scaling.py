@@ -3,12 +3,16 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from math import ceil
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from corral import link
 from corral.model import RevisionId
 from corral.package.bundle import pack
+from corral.policy import SCALERS, Decision, Rule, Settings, Situation, Terms
 
 from .world import Answer, World, world
 
@@ -169,5 +173,48 @@ def test_gateways_learn_at_once_how_another_rule_spreads_calls(tmp_path: Path) -
         assert (put.served.id, put.served.choose) == ("default/hello@1", "knative")
         await say(w, f"{HELLO}/scaling", scaling={"engine": "knative", "window_s": 30}, max=5)
         assert len(w.gateway.all(link.RevisionPut)) == 2, "nothing that gateways go by has changed"
+
+    play(tmp_path, scene)
+
+
+def test_instances_that_a_rule_keeps_are_there_before_the_first_call_and_after_a_restart(tmp_path: Path) -> None:
+    async def set_live(w: World) -> None:
+        await deploy(w, tmp_path, initial=0)
+        await say(w, f"{HELLO}/scaling", scaling={"engine": "openfaas", "min_awake": 2})
+        await w.keeper.got(link.Start, 2)
+        assert (await scaling(w))["min"] == 0
+
+    async def look(w: World) -> None:
+        await w.keeper.got(link.Start, 2)
+
+    play(tmp_path, set_live, look)
+
+
+class Thirsty(Settings, frozen=True):
+    @property
+    def needs_usage(self) -> bool:
+        return True
+
+
+class OneForEachCore:
+    def __init__(self, terms: Terms) -> None:
+        self._desired = 1
+
+    def retune(self, terms: Terms) -> None: ...
+
+    def decide(self, seen: Situation, now: float) -> Decision:
+        if seen.usage is not None:
+            self._desired = ceil(seen.usage.cpu_cores)
+        return Decision(self._desired, None, "by cpu")
+
+
+def test_what_instances_use_reaches_the_rule_that_asks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCALERS, "thirsty", Rule(Thirsty, OneForEachCore))
+
+    async def scene(w: World) -> None:
+        await deploy(w, tmp_path, max=3, scaling={"engine": "thirsty"})
+        started = await w.keeper.got(link.Start)
+        w.keeper.send(link.Used({started.instance: (1000.0, 10.0)}))
+        await w.keeper.got(link.Start, 3)
 
     play(tmp_path, scene)

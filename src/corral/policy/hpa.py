@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from corral.policy.rhythm import next_moment
 from corral.policy.scaler import Usage
 from corral.policy.windows import PeakWindow
 
@@ -80,7 +81,7 @@ class Hpa:
     def __init__(
         self, current: int, now: float, *, up_window_s: float = 0.0, down_window_s: float = DOWN_WINDOW_S
     ) -> None:
-        self.sync_at = now + SYNC_S
+        self._begun, self.sync_at = now, now + SYNC_S
         self.load: Load | None = None
         """What the last sync went by; None: there was none, or nothing was known."""
         self._highest, self._lowest = PeakWindow(down_window_s), PeakWindow(up_window_s)
@@ -100,7 +101,7 @@ class Hpa:
     def sync(self, current: int, ready: int, target: Target, least: int, most: int, now: float) -> int:
         """How many there should be from now on, `ready` of `current` being ready. At 0 it is switched off. `sync_at`
         moves to the next moment after `now`."""
-        self.sync_at += SYNC_S * max(1, floor((now - self.sync_at) / SYNC_S) + 1)
+        self.sync_at = next_moment(self._begun, SYNC_S, now)
         self.load = self._read(current, ready, target)
         if current == 0:
             return 0

@@ -11,6 +11,7 @@ from corral.policy.balance import MOST_RECENT
 from corral.policy.corral import Corral, CorralSettings
 from corral.policy.hybrid import Hybrid, HybridSettings, IdleTimes
 from corral.policy.knative import Knative, KnativeSettings
+from corral.policy.openfaas import OpenFaas, OpenFaasSettings
 from corral.policy.scaler import Scaler, Terms
 from corral.policy.settings import Settings, read_settings
 from corral.policy.stock import Stock, StockTerms
@@ -40,6 +41,7 @@ class Rule(msgspec.Struct, frozen=True):
 SCALERS: dict[str, Rule] = {
     "corral": Rule(CorralSettings, Corral),
     "knative": Rule(KnativeSettings, Knative, choose=lambda _: "knative"),
+    "openfaas": Rule(OpenFaasSettings, OpenFaas),
     "hybrid": Rule(HybridSettings, Hybrid, memory=IdleTimes),
 }
 

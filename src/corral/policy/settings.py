@@ -21,6 +21,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         yield from ()
 
     @property
+    def keeps(self) -> int:
+        """Instances that stay by these settings though nothing calls, where the function's own `min` is less. They
+        are promised as those are, also to a function that nobody has called yet."""
+        return 0
+
+    @property
     def needs_usage(self) -> bool:
         """By these settings its scaler goes by what instances use: it is asked at each measurement, once a second."""
         return False

@@ -59,6 +59,10 @@ class KnativeSettings(Settings, frozen=True, kw_only=True):
             yield f"activation_scale = {self.activation_scale}, must be between min = {least} and max = {most}"
 
     @property
+    def keeps(self) -> int:
+        return 0 if self.scale_to_zero else 1
+
+    @property
     def panic_window_s(self) -> int:
         """Half a second is rounded up."""
         return max(1, int(self.window_s * self.panic_window_percent / 100 + 0.5))
