@@ -50,8 +50,8 @@ class Lane:
 
     def __init__(self, revision: RevisionId, function: Function, calls: Calls, limits: Limits, seed: str) -> None:
         self.revision, self.function, self.calls = revision, function, calls
-        self.pool = Pool(revision, limits)
-        self.rng = random.Random(seed)
+        self.pool = Pool(revision, limits, random.Random(f"{seed}/pool"))
+        self.rng = random.Random(f"{seed}/starts")
         """Of its cold starts: the n-th takes equally long under every policy."""
         self.held: dict[CallId, tuple[float, float]] = {}
         """Calls that wait in the pool -> when they arrived, how long they take."""

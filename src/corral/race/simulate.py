@@ -28,6 +28,8 @@ from corral.race.trace import Trace
 
 GATEWAY = GatewayId("gateway")
 OK = pool.Outcome.OK
+QUEUE = 1_000_000
+"""Calls that may wait for a function: none is refused for its number."""
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,14 +106,15 @@ class Simulation:
         """What is carried out answers calls that wait."""
         self._roster = roster.Roster("race", conditions.cores, random.Random(conditions.seed))
         self._tick_at: float | None = None
-        limits = pool.Limits(concurrency=self._scaling.concurrency, queue=1_000_000)
+        scaling = self._scaling
+        limits = pool.Limits(concurrency=scaling.at_once, queue=QUEUE, choose=scaling.choose, once=scaling.once)
         self._lanes = [
             Lane(
                 RevisionId(f"race/f{number}@1"),
                 function,
                 Calls(function, conditions.seed, conditions.arrivals),
                 limits,
-                f"{conditions.seed}/{function.owner}/{function.app}/{function.name}/starts",
+                f"{conditions.seed}/{function.owner}/{function.app}/{function.name}",
             )
             for number, function in enumerate(trace.functions)
         ]
@@ -257,7 +260,20 @@ class Simulation:
                 seconds.append((lane.revision, seen))
         if seconds:
             self._at(now + self._conditions.link_s, self._observed, seconds, None)
+        if self._scaling.settings.needs_usage:
+            self._tell_usage()
         self._at(now + 1.0, self._close_second, None, None)
+
+    def _tell_usage(self) -> None:
+        """As the keeper does each second. What a call takes of a processor no trace says: an instance that executes is
+        taken to use one core."""
+        now = self._now
+        used = {
+            name: (each.busy_s - max(0.0, each.busy_until - max(now, each.ready_at)), each.lane.function.memory_mib)
+            for name, each in self._instances.items()
+        }
+        if used:
+            self._apply(self._roster.used(used, {}, now))
 
     def _observed(self, seconds: list[tuple[RevisionId, Observation]], _: None) -> None:
         now, observed = self._now, self._roster.observed

@@ -220,6 +220,8 @@ class Admission:
         self.wait(known, now)
 
     def is_waiting(self, known: Deployment) -> bool:
+        if not self.is_awaited:
+            return False
         place = self._namespaces.get(_namespace(known.id))
         return known.id in self._held or (place is not None and known.id in place.waiting)
 
