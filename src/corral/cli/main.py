@@ -28,6 +28,7 @@ COMMANDS = {
     "delete": ("corral.cli.functions:delete", "Remove a function."),
     "token": ("corral.cli.token:token", "Make, list and revoke tokens."),
     "doctor": ("corral.cli.doctor:doctor", "Say what this machine allows and what it does not."),
+    "race": ("corral.cli.race:race", "Race the scaling rules on a trace of calls, and say who wins on what."),
     "bench": ("corral.bench.main:command", "Measure a server on this machine."),
     "version": ("corral.cli.main:version", "Print the version."),
 }

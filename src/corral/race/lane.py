@@ -89,6 +89,7 @@ class Lane:
             starts=self.starts,
             added_s=self.added_s,
             added_most_s=self.added_most_s,
+            waits_s=self.waits.tolist(),
             idle_gb_min=self.idle_s * gb_min,
             busy_gb_min=self.busy_s * gb_min,
         )

@@ -23,6 +23,8 @@ class FunctionScore(msgspec.Struct, frozen=True, kw_only=True):
     added_s: float
     """Sum over its calls of the time from arrival until an instance began with it."""
     added_most_s: float
+    waits_s: Sequence[float]
+    """Of its calls that did wait, in the order they began; the others' are 0."""
     idle_gb_min: float
     """Memory of its instances while they executed nothing, those that were starting included."""
     busy_gb_min: float

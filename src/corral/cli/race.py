@@ -1,0 +1,146 @@
+"""`corral race`: every scaling rule on one's own traffic, and who wins on what."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from corral import __version__
+from corral.cli.output import print_table
+from corral.errors import Invalid
+from corral.package.scaling import value_of
+from corral.race import judge
+from corral.race.arrivals import ARRIVALS, Arrivals
+from corral.race.coldstart import MEASURED, ColdStart, fixed
+from corral.race.formats import read_trace
+from corral.race.outcome import ALL, Contender, Outcome
+from corral.race.policies import defaults, policies_of
+from corral.race.race import race as run_race
+from corral.race.report import report as html_of
+from corral.race.results import csv_of, json_of
+from corral.race.sentences import headline
+from corral.race.synthetic import synthetic
+from corral.race.trace import Trace
+from corral.race.verdict import verdict
+from corral.race.whole import check_places, write_whole
+from corral.race.words import number, seconds
+
+DEMO_FUNCTIONS, DEMO_MINUTES = 60, 120
+"""So that all engines together take less than 20 s on two slow cores."""
+MINUTES = re.compile(r"(\d{1,6})-(\d{1,6})\Z")
+
+Place = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.option("--trace", "source", type=click.Path(path_type=Path), metavar="PATH", help="Folder or file of a trace.")
+@click.option("--demo", is_flag=True, help="A small made-up trace instead.")
+@click.option("--policies", "named", metavar="A,B,…", help="ENGINE, ENGINE:KEY=VALUE,… or fixed-10m [all engines].")
+@click.option("--functions", "count", type=click.IntRange(1), metavar="N", help="So many, of all sizes [all].")
+@click.option("--minutes", "span", metavar="A-B", help="As the trace numbers them, both inside [all].")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="S", help="Of all that is drawn.")
+@click.option("--cold-start", "start", default="measured", show_default=True, metavar="MS", help="Each start takes MS.")
+@click.option("--arrivals", type=click.Choice(ARRIVALS), default="uniform", show_default=True, help="Inside a minute.")
+@click.option("--report", "html", type=Place, metavar="FILE", help="Write the report, HTML.")
+@click.option("--json", "as_json", type=Place, metavar="FILE", help="Write the figures as JSON.")
+@click.option("--csv", "as_csv", type=Place, metavar="FILE", help="Write the figures as CSV.")
+@click.option("--processes", type=click.IntRange(1), metavar="N", help="Policies at the same time [one per core].")
+def race(
+    source: Path | None,
+    demo: bool,
+    named: str | None,
+    count: int | None,
+    span: str | None,
+    seed: int,
+    start: str,
+    arrivals: Arrivals,
+    html: Path | None,
+    as_json: Path | None,
+    as_csv: Path | None,
+    processes: int | None,
+) -> None:
+    """Serve a trace of calls under each policy in turn, in a simulation that runs Corral's own pools and rules, and
+    say who wins on what: added latency, cold starts and idle memory.
+
+    PATH is a folder with invocations.csv, durations.csv and memory.csv as Azure Functions published them in 2019, or a
+    file as they did in 2021. The same trace, policies and seed give the same report, byte for byte."""
+    policies = policies_of(named if named is not None else ",".join(defaults()), value_of)
+    cold_start = cold_start_of(start)
+    writers: Mapping[Path, Callable[[Outcome], str]] = {
+        path: writer for path, writer in ((html, html_of), (as_json, json_of), (as_csv, csv_of)) if path is not None
+    }
+    check_places([path for path in (html, as_json, as_csv) if path is not None])
+    trace = cut(trace_of(source, demo, seed), count, span)
+    with progress(trace, policies) as told:
+        scores = run_race(
+            trace, policies, seed, arrivals, cold_start, told, processes=processes or len(os.sched_getaffinity(0))
+        )
+    raced = judge.course(trace, __version__, "events", seed, arrivals, cold_start.name)
+    outcome = judge.outcome(trace, raced, scores)
+    write_whole({path: writer(outcome) for path, writer in writers.items()})
+    show(outcome)
+    for path in writers:
+        click.echo(f"wrote {path}")
+
+
+def trace_of(source: Path | None, demo: bool, seed: int) -> Trace:
+    if demo == (source is not None):
+        raise Invalid("corral race needs --trace PATH, or --demo for a made-up one; not both")
+    return synthetic(DEMO_FUNCTIONS, DEMO_MINUTES, seed) if source is None else read_trace(source)
+
+
+def cut(trace: Trace, count: int | None, span: str | None) -> Trace:
+    """Minutes first: of the functions that are called in them, `count`."""
+    if span is not None:
+        said = MINUTES.match(span)
+        if said is None:
+            raise Invalid(f"--minutes {span[:40]!r}, must be two numbers, as in {trace.first_minute}-{last_of(trace)}")
+        trace = trace.between(int(said[1]), int(said[2]))
+    return trace if count is None else trace.spread(count)
+
+
+def last_of(trace: Trace) -> int:
+    return trace.first_minute + trace.minutes - 1
+
+
+def cold_start_of(said: str) -> ColdStart:
+    if said == MEASURED.name:
+        return MEASURED
+    try:
+        return fixed(float(said))
+    except ValueError:
+        raise Invalid(f"--cold-start {said[:40]!r}, must be a number of milliseconds, or measured") from None
+
+
+@contextmanager
+def progress(trace: Trace, policies: Mapping[str, object]) -> Iterator[Callable[[str, float], None]]:
+    """A bar on a terminal; elsewhere nothing."""
+    done = dict.fromkeys(policies, 0.0)
+    label = f"{trace.total:,} calls under {len(policies)} policies"
+    with click.progressbar(length=1000, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+        def told(policy: str, part: float) -> None:
+            done[policy] = part
+            bar.update(int(1000 * sum(done.values()) / len(done)) - bar.pos)
+
+        yield told
+
+
+def show(outcome: Outcome) -> None:
+    whole = verdict(outcome.contenders, ALL)
+    won = {each.name for each in whole.unbeaten}
+    head = ("POLICY", "COLD STARTS", "ADDED LATENCY", "P99", "P99.9", "LONGEST", "IDLE GB-MIN", "")
+    print_table(head, [_row(each, each.name in won) for each in outcome.contenders])
+    click.echo()
+    for sentence in headline(outcome):
+        click.echo(f"- {sentence}")
+
+
+def _row(each: Contender, has_won: bool) -> Sequence[str]:
+    of = each.groups[ALL]
+    waits = (seconds(value) for value in (of.wait_s, of.wait_p99_s, of.wait_p999_s, of.wait_max_s))
+    return [each.name, f"{of.cold:,}", *waits, number(of.idle_gb_min), "unbeaten" if has_won else ""]

@@ -1,0 +1,76 @@
+"""What is raced, as a person says it: `corral,openfaas:mode=capacity,target=5,fixed-10m`."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from corral.errors import Invalid
+from corral.model import ScalingValue
+from corral.policy import SCALERS
+
+FIXED = re.compile(r"fixed-(\d{1,4})m\Z")
+FIXED_MAX_M = 1440
+Value = Callable[[str], ScalingValue]
+"""Reads the text of a setting."""
+
+
+def defaults() -> tuple[str, ...]:
+    """Every engine with the settings it has when nothing is said, and two keep-alives that know nothing."""
+    return (*SCALERS, "fixed-2m", "fixed-10m")
+
+
+def policies_of(text: str, value_of: Value) -> Mapping[str, Mapping[str, ScalingValue]]:
+    """Label -> scaling as `race` takes it, in the order they were named. Raises Invalid with every mistake."""
+    found: dict[str, Mapping[str, ScalingValue]] = {}
+    problems: list[str] = []
+    for label in _labels(text):
+        try:
+            said = _said(label, value_of)
+        except Invalid as fault:
+            problems.extend(fault.problems)
+            continue
+        if label in found:
+            problems.append(f"policies: {label} is named twice, must be once")
+        found[label] = said
+    if not found and not problems:
+        problems.append(f"policies = {text!r}, must name at least one of {', '.join(defaults())}")
+    if problems:
+        raise Invalid(*problems)
+    return found
+
+
+def _labels(text: str) -> Iterator[str]:
+    """A policy with its settings each: what has `=` but no `:` before it belongs to the one before."""
+    label = ""
+    for piece in (piece.strip() for piece in text.split(",")):
+        if label and "=" in piece and ":" not in piece.partition("=")[0]:
+            label += f",{piece}"
+            continue
+        if label:
+            yield label
+        label = piece
+    if label:
+        yield label
+
+
+def _said(label: str, value_of: Value) -> Mapping[str, ScalingValue]:
+    engine, _, settings = label.partition(":")
+    fixed = FIXED.match(engine)
+    if fixed is None and engine not in SCALERS:
+        known = f"{', '.join(SCALERS)} or fixed-Nm (a keep-alive of N minutes)"
+        raise Invalid(f"policy {engine[:80]!r} is not known, must be one of {known}; settings as in corral:idle_s=60")
+    pairs = [piece.partition("=") for piece in settings.split(",") if piece]
+    wrong = [f"policy {engine}: {key[:80]!r}, must be KEY=VALUE" for key, is_pair, _ in pairs if not is_pair]
+    if wrong:
+        raise Invalid(*wrong)
+    said = {key.strip(): value_of(value.strip()) for key, _, value in pairs}
+    if fixed is None:
+        return {"engine": engine, **said}
+    minutes = int(fixed[1])
+    if not 1 <= minutes <= FIXED_MAX_M or said:
+        raise Invalid(f"policy {label[:80]}: must be fixed-1m to fixed-{FIXED_MAX_M}m, without settings")
+    return keep_alive(minutes)
+
+
+def keep_alive(minutes: int) -> Mapping[str, ScalingValue]:
+    """An instance is started when a call finds none, and stopped when none came to it for so long."""
+    return {"engine": "corral", "idle_s": 60 * minutes}

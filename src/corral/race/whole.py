@@ -1,0 +1,56 @@
+"""Files that are there whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from corral.errors import Invalid
+
+
+def check_places(paths: list[Path]) -> None:
+    """Raises Invalid with each place where no file can be written: better before an hour's race than after."""
+    problems = []
+    for path in paths:
+        if path.is_dir():
+            problems.append(f"{path} is a folder, must be the name of a file")
+        elif not path.parent.is_dir():
+            problems.append(f"{path}: there is no folder {path.parent}")
+        elif not os.access(path.parent, os.W_OK):
+            problems.append(f"{path}: the folder {path.parent} may not be written to")
+    doubled = {str(path) for path in paths if paths.count(path) > 1}
+    problems.extend(f"{path} is named for two files, must be for one" for path in sorted(doubled))
+    if problems:
+        raise Invalid(*problems)
+
+
+def write_whole(texts: Mapping[Path, str]) -> None:
+    """All of them or, when one cannot be written, none that was not there before. Raises Invalid."""
+    drafts: dict[Path, Path] = {}
+    try:
+        for path, text in texts.items():
+            drafts[path] = _draft(path, text)
+        for path, draft in drafts.items():
+            draft.replace(path)
+    except OSError as exc:
+        raise Invalid(f"{exc.filename or 'a file'} cannot be written: {exc.strerror}") from exc
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
+
+
+def _draft(path: Path, text: str) -> Path:
+    """Beside its place, so that it can be renamed."""
+    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    draft = Path(name)
+    try:
+        with open(number, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        # As any other new file of this user; mkstemp's is for him alone.
+        mask = os.umask(0)
+        os.umask(mask)
+        draft.chmod(0o666 & ~mask)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    return draft

@@ -1,0 +1,88 @@
+"""Who is beaten by whom, and what is recommended."""
+
+from corral.race.outcome import ALL, REST
+from corral.race.sentences import headline, recommendation
+from corral.race.verdict import verdict
+
+from .outcomes import contender, outcome
+
+QUICK, SMALL, MIDDLE, BAD = (
+    contender("quick", 10.0, 5000.0, cold=800),
+    contender("small", 50.0, 800.0, cold=3000),
+    contender("middle", 12.0, 900.0, cold=2000),
+    contender("bad", 60.0, 2900.0, cold=100),
+)
+RACED = (BAD, QUICK, SMALL, MIDDLE)
+
+
+def test_unbeaten_are_those_whom_nobody_equals_on_one_axis_and_beats_on_the_other() -> None:
+    found = verdict(RACED, ALL)
+    assert [each.name for each in found.unbeaten] == ["quick", "middle", "small"]
+    assert [(loser.name, winner.name) for loser, winner in found.beaten] == [("bad", "middle")]
+
+
+def test_equals_do_not_beat_each_other_and_the_first_wins() -> None:
+    twin = contender("twin", 12.0, 900.0)
+    found = verdict((MIDDLE, twin), ALL)
+    assert [each.name for each in found.unbeaten] == ["middle", "twin"]
+    assert found.quickest.name == found.smallest.name == found.balanced.name == "middle"
+
+
+def test_same_wait_with_less_memory_beats() -> None:
+    found = verdict((MIDDLE, contender("leaner", 12.0, 899.0)), ALL)
+    assert [each.name for each in found.unbeaten] == ["leaner"]
+
+
+def test_balanced_is_who_cannot_be_halved_on_one_axis_without_doubling_the_other() -> None:
+    found = verdict(RACED, ALL)
+    assert found.balanced.name == "middle"
+    best = found.balanced.groups[ALL]
+    for each in RACED:
+        other = each.groups[ALL]
+        assert other.cost / best.cost * other.idle_gb_min / best.idle_gb_min >= 1
+
+
+def test_nothing_at_all_is_not_infinitely_good() -> None:
+    found = verdict((contender("eager", 0.0, 90_000_000.0), contender("plain", 1.0, 2.0)), ALL)
+    assert found.balanced.name == "plain"
+
+
+def test_headline_says_who_wins_on_what_with_numbers() -> None:
+    assert list(headline(outcome(*RACED))) == [
+        "quick is best for callers: 10 s of added latency in all over 10,000 calls, 999 of 1,000 wait at most 12 ms. "
+        "It holds 5,000 GB-min of idle memory.",
+        "small holds least memory idle: 800 GB-min, where quick holds 6.25 times as much. Its callers pay 5 times as "
+        "much as those of quick: 50 s of added latency in all.",
+        "Of 4 policies 3 are unbeaten: quick, middle and small. Beaten on both, callers and memory: bad by middle.",
+        "bad has the fewest cold starts: 100, or 1 % of the calls.",
+    ]
+
+
+def test_headline_says_what_changes_without_the_dominating_function() -> None:
+    one = contender("one", 1.0, 10.0, rest=(2.0, 5.0))
+    other = contender("other", 2.0, 20.0, rest=(1.0, 4.0))
+    said = list(headline(outcome(one, other, dominating="f")))
+    assert said[1] == "one also holds least memory idle: no policy is better at anything."
+    assert said[-1] == (
+        "One function makes 63 % of all calls. Without it other is best for callers, other in memory; unbeaten: other."
+    )
+
+
+def test_recommendation_gives_its_reason_and_the_alternatives() -> None:
+    assert recommendation(outcome(*RACED), "rare") == (
+        "middle: 6 s of added latency in all at 450 GB-min of idle memory. Under no other policy is one of the two "
+        "halved without the other at least doubled. If only callers count: quick (5 s of added latency in all at 2,500 "
+        "GB-min of idle memory). If only memory counts: small (25 s of added latency in all at 400 GB-min of idle "
+        "memory)."
+    )
+
+
+def test_recommendation_of_the_only_unbeaten_needs_no_weighing() -> None:
+    said = recommendation(outcome(MIDDLE, contender("worse", 13.0, 901.0)), "rare")
+    assert said.endswith("It is the best on both, so there is nothing to weigh.")
+
+
+def test_without_the_dominating_function_is_a_group_of_its_own() -> None:
+    one = contender("one", 1.0, 10.0, rest=(2.0, 5.0))
+    other = contender("other", 2.0, 20.0, rest=(1.0, 4.0))
+    assert verdict((one, other), REST).quickest.name == "other"
