@@ -7,6 +7,7 @@ import click
 
 from corral.cli.changes import differences
 from corral.cli.client import Client, functions_path
+from corral.cli.listing import style_of
 from corral.cli.options import json_option, namespace_option, url_option
 from corral.cli.output import ORIGINS, print_fields, print_json, print_table, seconds
 from corral.cli.revisions import where_calls_go
@@ -21,43 +22,6 @@ PARTS = {
     "ready": "heard of by the gateway",
 }
 """Stamp of a cold start -> what ended at it."""
-
-
-@click.command("list")
-@click.option("-n", "--namespace", metavar="NS", help="Of this namespace only.")
-@url_option
-@json_option
-def list_functions(namespace: str | None, url: str | None, as_json: bool) -> None:
-    """List the functions."""
-    client = Client(url)
-    path = "/functions" if namespace is None else functions_path(namespace)
-    functions = client.manage("GET", path if as_json else f"{path}?brief=1")["functions"]
-    if as_json:
-        print_json(functions)
-        return
-    if not functions:
-        click.echo("no functions; corral deploy NAME PATH makes one")
-        return
-    head = ("NAME", "NAMESPACE", "REVISION", "STYLE", "INSTANCES", "URL")
-    print_table(head, [_row(client, function) for function in functions])
-
-
-def _row(client: Client, function: dict[str, Any]) -> list[str]:
-    name, namespace = function["name"], function["namespace"]
-    called = name if namespace == "default" else f"{name}.{namespace}"
-    instances = function.get("instances")
-    count = len(instances) if isinstance(instances, list) else instances or 0
-    url = f"{client.url}/function/{called}"
-    shares = [each for each in function["traffic"] if each["percent"]]
-    revision = ",".join(f"{each['number']}={each['percent']}" for each in shares)
-    if len(shares) == 1:
-        revision = str(function["number"])
-    return [name, namespace, revision, _style(function), str(count), url]
-
-
-def _style(function: dict[str, Any]) -> str:
-    style = function.get("style") or "not loaded yet"
-    return f"async {style}" if function.get("is_async") else style
 
 
 @click.command()
@@ -80,7 +44,7 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
             ("calls go", _calls_go(function)),
             ("deployed", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(function["created_at"]))),
             ("url", client.url + function["path"] + _privacy(function)),
-            ("style", _style(function)),
+            ("style", style_of(function)),
             ("handler", spec.get("handler") or "found by its name"),
             ("env", ", ".join(f"{name}={value}" for name, value in spec["env"].items()) or "none"),
             ("network", spec["network"]),

@@ -16,7 +16,7 @@ COMMANDS = {
     "dev": ("corral.cli.dev.main:dev", "Serve what you write, anew at each save."),
     "deploy": ("corral.cli.deploy:deploy", "Deploy a function from a file, folder or archive."),
     "invoke": ("corral.cli.invoke:invoke", "Call a function and print its answer."),
-    "list": ("corral.cli.functions:list_functions", "List the functions."),
+    "list": ("corral.cli.listing:list_functions", "List the functions."),
     "describe": ("corral.cli.functions:describe", "Show a function: settings, instances and why that many."),
     "revisions": ("corral.cli.revisions:revisions", "List what was deployed of a function, and is kept."),
     "traffic": ("corral.cli.revisions:traffic", "Show or change which revisions a function's calls go to."),
