@@ -11,8 +11,11 @@ from corral.errors import Invalid
 from corral.policy import SCALERS
 from corral.race.arrivals import ARRIVALS, Arrivals
 from corral.race.coldstart import ColdStart, fixed
+from corral.race.keepers import Fixed
+from corral.race.minutes import keep
 from corral.race.race import race
 from corral.race.score import Score
+from corral.race.simulate import LATE_S
 from corral.race.trace import Calls, Durations, Function, Trace
 from corral.roster.deployment import Deployment
 
@@ -61,7 +64,7 @@ def test_memory_is_charged_from_the_start_until_it_is_gone() -> None:
     # engine heard of it the instance goes, and 5 ms later its memory is free.
     score = raced(trace_of(called((10.0, 1.0))))
     assert score.busy_gb_min == pytest.approx(1.0 / 60)
-    alive_s = 12.0 + 0.0005 + 60.0 + 0.005 - 10.0005
+    alive_s = 12.0 + 0.0005 + 60.0 + LATE_S + 0.005 - 10.0005
     assert score.idle_gb_min == pytest.approx((alive_s - 1.0) / 60)
     assert score.instances[0] == pytest.approx((60.0 - 10.0005) / 60)
     assert sum(score.instances) == pytest.approx(alive_s / 60)
@@ -188,3 +191,25 @@ def test_what_the_roster_skips_where_nothing_changed_changes_nothing(
     skipping = raced(trace, {"engine": engine})
     monkeypatch.setattr(Deployment, "is_even", False)
     assert msgspec.json.encode(raced(trace, {"engine": engine})) == msgspec.json.encode(skipping)
+
+
+@pytest.mark.parametrize("kept_min", [1, 2, 5, 10])
+@pytest.mark.parametrize("seed", range(3))
+def test_cold_starts_are_those_of_minute_bins_where_both_must_agree(kept_min: int, seed: int) -> None:
+    """At most one call a minute, always at the same second of it, and nothing takes time."""
+    rng = random.Random(seed)
+    made = []
+    for number in range(20):
+        often = rng.choice([0.02, 0.1, 0.3, 0.9])
+        counts = [int(rng.random() < often) for _ in range(90)]
+        instant = Durations(0, (0,) * 7)
+        made.append(
+            Function(
+                name=f"f{number}", app="a", owner="o", trigger="http", memory_mib=64, counts=counts, durations=instant
+            )
+        )
+    trace = trace_of(*made)
+    score = raced(trace, {"idle_s": 60.0 * kept_min}, fixed(0), arrivals="equidistant")
+    kept = keep(trace, Fixed(kept_min))
+    assert score.cold_starts == score.cold_calls == kept.cold_starts > 20
+    assert [each.cold_starts for each in score.functions] == [each.cold_starts for each in kept.functions]

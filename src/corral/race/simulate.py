@@ -30,6 +30,9 @@ GATEWAY = GatewayId("gateway")
 OK = pool.Outcome.OK
 QUEUE = 1_000_000
 """Calls that may wait for a function: none is refused for its number."""
+LATE_S = 0.0001
+"""So late do the engine's timers go off. A rule that counts a minute from a call's second hears of the call that comes
+just a minute later before it decides, as it mostly would."""
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
@@ -309,7 +312,7 @@ class Simulation:
         at = self._roster.next_at
         if at is not None and (self._tick_at is None or at < self._tick_at):
             self._tick_at = at
-            self._at(max(at, self._now), self._tick, at, None)
+            self._at(max(at, self._now) + LATE_S, self._tick, at, None)
 
     def _carry_out(self, actions: Iterable[roster.Action]) -> None:
         now = self._now
