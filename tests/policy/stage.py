@@ -30,14 +30,27 @@ class Stage:
     """`every_s`: it is asked at each multiple too, whatever it said of its next moment."""
 
     def __init__(
-        self, said: Mapping[str, Any], least: int = 0, most: int = 50, *, ready: int = 0, every_s: float | None = None
+        self,
+        said: Mapping[str, Any],
+        least: int = 0,
+        most: int = 50,
+        *,
+        ready: int = 0,
+        every_s: float | None = None,
+        concurrency: int = 10,
     ) -> None:
         engine, settings = read_scaling(said)
         self.least, self.most, self.settings = least, most, settings
-        self.scaler = SCALERS[engine].make(self.terms())
+        rule = SCALERS[engine]
+        self._memory = None if rule.memory is None else rule.memory()
+        self._common = None if rule.common is None else rule.common()
+        self._concurrency = concurrency
+        self.scaler = rule.make(self.terms())
         self.now = BEGUN
         self.ready, self.starting, self.desired = ready, 0, 0
         self.is_watched = True
+        self.others = 0
+        """Instances of other functions of its namespace."""
         self.next_at: float | None = None
         self.decisions: list[tuple[float, Decision]] = []
         self.changes: list[tuple[float, int]] = []
@@ -45,14 +58,24 @@ class Stage:
         self.ask(joined=ready > 0)
 
     def terms(self) -> Terms:
-        return Terms(settings=self.settings, idle_s=5.0, cores=2, rng=random.Random(1), min=self.least, max=self.most)
+        return Terms(
+            settings=self.settings,
+            idle_s=5.0,
+            cores=2,
+            rng=random.Random(1),
+            min=self.least,
+            max=self.most,
+            memory=self._memory,
+            common=self._common,
+        )
 
     def ask(self, **seen: Any) -> Decision:
         situation = Situation(
             ready=self.ready,
             starting=self.starting,
-            concurrency=10,
+            concurrency=self._concurrency,
             is_watched=self.is_watched,
+            in_namespace=self.ready + self.starting + self.others,
             **seen,
         )
         decision = self.scaler.decide(situation, self.now)

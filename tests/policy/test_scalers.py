@@ -22,6 +22,9 @@ SETTINGS: list[dict[str, Any]] = [
     {"engine": "openfaas", "mode": "custom", "metric": "waiting", "target": 0.5},
     {"engine": "hybrid", "range_s": 60, "bin_s": 1, "learn_samples": 3, "learn_s": 20},
     {"engine": "hybrid", "cv_threshold": 0, "head_percentile": 99, "margin_percent": 0},
+    {"engine": "openwhisk", "scheduler": "fpc"},
+    {"engine": "openwhisk", "scheduler": "fpc", "concurrency": 7, "keeping": 2, "namespace_limit": 20},
+    {"engine": "openwhisk", "namespace_limit": 3, "idle_container_s": 1, "pause_grace_s": 0},
 ]
 every = pytest.mark.parametrize("said", SETTINGS, ids=lambda said: "-".join(str(each) for each in said.values()))
 

@@ -56,6 +56,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     starting: int
     concurrency: int
     """Calls at once in one instance."""
+    in_namespace: int = 0
+    """Instances of all functions of its namespace, until they are gone."""
     waiting: int = 0
     """Calls without an instance, by a Want that has just come; 0: none came."""
     executing: int = 0

@@ -12,6 +12,7 @@ from corral.policy.corral import Corral, CorralSettings
 from corral.policy.hybrid import Hybrid, HybridSettings, IdleTimes
 from corral.policy.knative import Knative, KnativeSettings
 from corral.policy.openfaas import OpenFaas, OpenFaasSettings
+from corral.policy.openwhisk import OpenWhisk, OpenWhiskSettings, StemCells
 from corral.policy.scaler import Scaler, Terms
 from corral.policy.settings import Settings, read_settings
 from corral.policy.stock import Stock, StockTerms
@@ -42,6 +43,12 @@ SCALERS: dict[str, Rule] = {
     "corral": Rule(CorralSettings, Corral),
     "knative": Rule(KnativeSettings, Knative, choose=lambda _: "knative"),
     "openfaas": Rule(OpenFaasSettings, OpenFaas),
+    "openwhisk": Rule(
+        OpenWhiskSettings,
+        OpenWhisk,
+        stock=StemCells,
+        slots=lambda said: said.concurrency,
+    ),
     "hybrid": Rule(HybridSettings, Hybrid, memory=IdleTimes),
 }
 

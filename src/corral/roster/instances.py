@@ -1,5 +1,6 @@
 """Every instance there is, and which gateway holds it."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from corral.model import ExitCause, GatewayId, InstanceId, RevisionId
@@ -23,12 +24,17 @@ class Instances:
         self._admission = admission
         self._started = 0
         self._by_id: dict[InstanceId, Instance] = {}
+        self._in_namespace: Counter[str] = Counter()
         # In the order they connected.
         self._gateways: dict[GatewayId, None] = {}
         self.has_keeper = False
 
     def get(self, instance: InstanceId) -> Instance | None:
         return self._by_id.get(instance)
+
+    def in_namespace(self, revision: RevisionId) -> int:
+        """Of all functions of the revision's namespace, until they are gone."""
+        return self._in_namespace[_namespace_of(revision)]
 
     def has_gateway(self, gateway: GatewayId) -> bool:
         return gateway in self._gateways
@@ -75,6 +81,7 @@ class Instances:
     def forget(self, found: Instance) -> None:
         """It ended."""
         del self._by_id[found.id]
+        self._in_namespace[_namespace_of(found.revision.id)] -= 1
         found.revision.remove(found)
         self._admission.note(found.revision)
 
@@ -122,6 +129,7 @@ class Instances:
 
     def _add(self, instance: InstanceId, known: Deployment, state: State, now: float) -> Instance:
         known.has_zygote = self._admission.zygotes.is_kept(known.id)
+        self._in_namespace[_namespace_of(known.id)] += 1
         added = self._by_id[instance] = Instance(instance, known, state, now)
         known.add(added)
         return added
@@ -163,3 +171,7 @@ class Instances:
             return [Stop(found.id, ExitCause.REMOVED)]
         found.gateway = home
         return [Assign(found.id, found.revision.id, home, fresh)]
+
+
+def _namespace_of(revision: RevisionId) -> str:
+    return revision.partition("/")[0]
