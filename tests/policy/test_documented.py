@@ -16,7 +16,7 @@ def test_every_setting_is_documented_as_it_is(engine: str) -> None:
     section = PAGE.partition(f"\n## `{engine}`\n")[2].partition("\n## ")[0]
     rows = {row.split(" | ")[0].strip("| `"): row.split(" | ")[1:3] for row in section.splitlines() if row[:3] == "| `"}
     fields = msgspec.structs.fields(SCALERS[engine].settings)
-    assert rows == {field.name: [_shown(field.default), allowed(field.type)] for field in fields}
+    assert rows == {field.encode_name: [_shown(field.default), allowed(field.type)] for field in fields}
 
 
 def _shown(value: object) -> str:

@@ -16,6 +16,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"engine": "knative", "window_s": 6, "grace_s": 1, "max_scale_down_rate": 1.1, "scale_down_delay_s": 9},
     {"engine": "knative", "metric": "rps", "target": 1, "target_burst_capacity": -1, "retention_s": 40},
     {"engine": "knative", "aggregation": "weighted-exponential", "scale_to_zero": False, "target_burst_capacity": 0},
+    {"engine": "knative", "class": "hpa"},
     {"engine": "openfaas", "zero": True, "zero_duration_s": 60, "down_window_s": 45},
     {"engine": "openfaas", "mode": "capacity", "target": 1, "proportion": 1, "zero": True},
     {"engine": "openfaas", "mode": "alert", "factor": 30, "min_awake": 2},

@@ -120,9 +120,9 @@ class Hpa:
         self._lowest.span, self._highest.span = up_window_s, down_window_s
 
     @property
-    def is_flat(self) -> bool:
-        """No wish but the newest counts: the same usage would bring the same answer."""
-        return self._highest.is_flat and self._lowest.is_flat
+    def is_measured(self) -> bool:
+        """Something was, since the last sync; otherwise the next one would change nothing."""
+        return self._last is not None
 
     def _read(self, current: int, ready: int, target: Target) -> Load | None:
         last, cores, counted = self._last, self._cores, self._counted

@@ -46,7 +46,10 @@ def test_panic_window_is_in_whole_seconds(window_s: int, percent: float, panic_s
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"metric": "cpu"}, "scaling.metric = 'cpu', must be one of concurrency, rps"),
+    ({"metric": "disk"}, "scaling.metric = 'disk', must be one of concurrency, rps, cpu, memory"),
+    ({"class": "vpa"}, "scaling.class = 'vpa', must be one of kpa, hpa"),
+    ({"class_": "hpa"}, "scaling.class_ is no setting of it, must be one of class, metric, target, "),
+    ({"stabilization_window_s": 3601}, "scaling.stabilization_window_s = 3601, must be a whole number between 0 and"),
     ({"target": 0}, "scaling.target = 0, must be a number between 0.01 and 1000000"),
     ({"target": "not a float"}, "scaling.target = 'not a float', must be a number between 0.01 and 1000000"),
     ({"target": float("nan")}, "scaling.target = nan, must be a number between 0.01 and 1000000"),
@@ -71,7 +74,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"activation_scale": 2}, "scaling.activation_scale = 2, must be between min = 3 and max = 10"),
     ({"activation_scale": 11}, "scaling.activation_scale = 11, must be between min = 3 and max = 10"),
     ({"aggregation": "median"}, "must be one of linear, weighted-exponential"),
-    ({"windows": 6}, "scaling.windows is no setting of it, must be one of metric, target, "),
+    ({"windows": 6}, "scaling.windows is no setting of it, must be one of class, metric, target, "),
+    ({"metric": "cpu"}, "scaling.metric = cpu, must be one of concurrency, rps with class = kpa"),
+    ({"class": "hpa", "metric": "rps"}, "scaling.metric = rps, must be one of cpu, memory with class = hpa"),
+    ({"class": "hpa", "metric": "memory"}, "scaling.target is not set, metric = memory needs one: MiB of an instance"),
 ]
 
 

@@ -43,7 +43,7 @@ class Metrics:
 
     def averages(self, settings: KnativeSettings, second: int) -> tuple[float, float] | None:
         """(stable, panic) of the metric; None: nothing is known of the whole window."""
-        stable, panic = self._concurrency if settings.metric == "concurrency" else self._rps
+        stable, panic = self._rps if settings.metric == "rps" else self._concurrency
         if stable.is_empty(second):
             return None
         if settings.aggregation == "linear":

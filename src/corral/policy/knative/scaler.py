@@ -1,4 +1,5 @@
-"""Knative's autoscaler behind the Scaler seam: what gateways saw goes into its windows, every two seconds it decides.
+"""Knative's own autoscaler behind the Scaler seam: what gateways saw goes into its windows, and every two seconds it
+decides.
 
 What it scrapes from its sidecars and is sent by its activator are here the gateways' seconds, by the same arithmetic:
 the time integral of the calls at once, waiting ones too, and the calls that arrived, each added to the second in which
@@ -38,7 +39,7 @@ class Run:
         self.look_at: float | None = None
 
 
-class Knative:
+class Kpa:
     def __init__(self, terms: Terms) -> None:
         self._terms, self._settings = terms, _settings_of(terms)
         self._metrics = Metrics(self._settings)
@@ -167,7 +168,7 @@ class Knative:
         activation = run.activation
         if run.averages is None:
             return f"nothing was seen for {self._settings.window_s} s; {activation.state}"
-        (stable, panic), unit = run.averages, "at once" if self._settings.metric == "concurrency" else "a second"
+        (stable, panic), unit = run.averages, "a second" if self._settings.metric == "rps" else "at once"
         why = (
             f"{stable:.3g} calls {unit} over {self._settings.window_s} s, {panic:.3g} over "
             f"{self._settings.panic_window_s} s, {run.autoscaler.spec.target:.3g} for each: {run.wanted}"

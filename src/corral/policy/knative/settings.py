@@ -4,13 +4,17 @@ the same, with its unit in the name; ranges and defaults are Knative's where it 
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from corral.policy.settings import Settings
 
 Seconds = Annotated[int, Meta(ge=0, le=3600)]
 Rate = Annotated[float, Meta(gt=1, le=1_000_000)]
-Metric = Literal["concurrency", "rps"]
+Class = Literal["kpa", "hpa"]
+Metric = Literal["concurrency", "rps", "cpu", "memory"]
+METRICS: dict[Class, tuple[Metric, ...]] = {"kpa": ("concurrency", "rps"), "hpa": ("cpu", "memory")}
+"""Of each class, its default first."""
 
 CONCURRENCY_TARGET, RPS_TARGET = 100.0, 200.0
 """Of an instance, when neither the function nor its settings say anything."""
@@ -19,10 +23,14 @@ TARGET_LEAST = 0.01
 
 
 class KnativeSettings(Settings, frozen=True, kw_only=True):
-    metric: Metric = "concurrency"
-    """What is averaged: calls at once (waiting ones too), or calls that arrive in a second."""
+    class_: Class = msgspec.field(default="kpa", name="class")
+    """Knative's own autoscaler, or Kubernetes'."""
+    metric: Metric | None = None
+    """Calls at once (waiting ones too), or calls that arrive in a second; of class hpa: cpu, or memory. Not set:
+    concurrency, or cpu."""
     target: Annotated[float, Meta(ge=TARGET_LEAST, le=1_000_000)] | None = None
-    """Of the metric, for one instance. Not set: the instance's concurrency, or 200 calls a second."""
+    """Of the metric, for one instance. Not set: the instance's concurrency, 200 calls a second, or 80 percent of its
+    cpu; of memory it has to be said, in MiB."""
     target_utilization_percent: Annotated[float, Meta(ge=1, le=100)] = UTILIZATION_PERCENT
     """How much of the target is aimed at."""
     target_burst_capacity: Annotated[float, Meta(ge=-1, le=1_000_000)] = 211.0
@@ -51,16 +59,28 @@ class KnativeSettings(Settings, frozen=True, kw_only=True):
     """How the seconds of a window are averaged: all alike, or the newest most."""
     activation_timeout_s: Annotated[float, Meta(ge=1, le=86_400)] = 600.0
     """Seconds (and 30 more) after which instances that never became ready are given up."""
+    stabilization_window_s: Seconds | None = None
+    """Class hpa: seconds for which the highest wish holds on the way down and the lowest on the way up. Not set: 300
+    down and 0 up."""
 
     def conflicts(self, least: int, most: int) -> Iterator[str]:
         if -1 < self.target_burst_capacity < 0:
             yield f"target_burst_capacity = {self.target_burst_capacity:g}, must be -1, or 0 or more"
         if self.activation_scale is not None and not least <= self.activation_scale <= most:
             yield f"activation_scale = {self.activation_scale}, must be between min = {least} and max = {most}"
+        metrics = METRICS[self.class_]
+        if self.metric is not None and self.metric not in metrics:
+            yield f"metric = {self.metric}, must be one of {', '.join(metrics)} with class = {self.class_}"
+        elif self.metric == "memory" and self.target is None:
+            yield "target is not set, metric = memory needs one: MiB of an instance"
 
     @property
     def keeps(self) -> int:
-        return 0 if self.scale_to_zero else 1
+        return 0 if self.scale_to_zero and self.class_ == "kpa" else 1
+
+    @property
+    def needs_usage(self) -> bool:
+        return self.class_ == "hpa"
 
     @property
     def panic_window_s(self) -> int:
