@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from corral.errors import Invalid
-from corral.model import ExitCause, Observation, RevisionId
+from corral.model import ExitCause, Observation, RevisionId, ScalingValue
 from corral.policy import SCALERS
 from corral.policy.knative import KnativeSettings
 from corral.race.simulate import Conditions, Simulation
@@ -38,9 +38,13 @@ def busy_trace() -> Trace:
     return Trace(functions=functions, first_minute=0, minutes=4, sha256={}, source="made")
 
 
+RESTLESS: dict[str, dict[str, ScalingValue]] = {"openfaas": {"mode": "capacity", "target": 1, "zero": True}}
+"""Settings with which a rule that is slow by default does something in these minutes."""
+
+
 def recorded(engine: str, from_minute: int) -> tuple[Any, list[Entry]]:
     """(the state, the entries) of a simulated run, as they come out of a file."""
-    simulation = Simulation(busy_trace(), {"engine": engine}, Conditions(seed=3))
+    simulation = Simulation(busy_trace(), {"engine": engine, **RESTLESS.get(engine, {})}, Conditions(seed=3))
     plan, entries, states = simulation._roster, list[Entry](), []
     journal = Journal(plan, entries.append)
 
@@ -87,6 +91,13 @@ def test_closed_journal_leaves_the_roster_as_it_was() -> None:
     plan.tick(2.0)
     assert [(entry.event, entry.args) for entry in entries] == [("tick", [1.0])]
     assert set(vars(plan)) == set(vars(Roster("boot", 2, random.Random(1))))
+
+
+def test_measurement_of_all_is_one_event() -> None:
+    plan, entries = Roster("boot", 2, random.Random(1)), list[Entry]()
+    Journal(plan, entries.append).open()
+    plan.used({}, {}, 1.0)
+    assert [entry.event for entry in entries] == ["used"]
 
 
 class _Shared:

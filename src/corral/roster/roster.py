@@ -230,28 +230,14 @@ class Roster:
         self, instances: Mapping[InstanceId, float], zygotes: Mapping[RevisionId, float], now: float
     ) -> Sequence[Action]:
         """What instances and zygotes use, in MiB: now, or at most when they have ended."""
-        changed: dict[RevisionId, Deployment] = {}
-        for instance, memory_mib in instances.items():
-            found = self._instances.get(instance)
-            if found is not None:
-                before = found.revision.prices
-                found.used.add(memory_mib)
-                if found.revision.prices != before:
-                    changed[found.revision.id] = found.revision
-        for revision, memory_mib in zygotes.items():
-            self._zygotes.measured(revision, memory_mib)
-        actions: list[Action] = list(self._zygotes.shrink(self.admission.limit_mib))
-        for known in changed.values():
-            self.admission.note(known)
-            actions += self._revisions.learn(known) + self._consider(known, now)
-        return actions + self._starts.serve(now)
+        return self._learn_memory(instances, zygotes, now)
 
     def used(
         self, instances: Mapping[InstanceId, tuple[float, float]], zygotes: Mapping[RevisionId, float], now: float
     ) -> Sequence[Action]:
         """What all of them used, as the keeper says once a second: cpu seconds in all, and MiB now."""
         memory = {instance: memory_mib for instance, (_, memory_mib) in instances.items()}
-        actions = list(self.measured(memory, zygotes, now))
+        actions = self._learn_memory(memory, zygotes, now)
         for known, usage in usage_by_revision(self._instances, instances, now):
             actions += self._convergence.ask(known, now, usage=usage)
         return actions
@@ -388,6 +374,25 @@ class Roster:
         return None if known is None else self.admission.memory(known)
 
     # -- inside ---------------------------------------------------------------------------------------------
+
+    def _learn_memory(
+        self, instances: Mapping[InstanceId, float], zygotes: Mapping[RevisionId, float], now: float
+    ) -> list[Action]:
+        changed: dict[RevisionId, Deployment] = {}
+        for instance, memory_mib in instances.items():
+            found = self._instances.get(instance)
+            if found is not None:
+                before = found.revision.prices
+                found.used.add(memory_mib)
+                if found.revision.prices != before:
+                    changed[found.revision.id] = found.revision
+        for revision, memory_mib in zygotes.items():
+            self._zygotes.measured(revision, memory_mib)
+        actions: list[Action] = list(self._zygotes.shrink(self.admission.limit_mib))
+        for known in changed.values():
+            self.admission.note(known)
+            actions += self._revisions.learn(known) + self._consider(known, now)
+        return actions + self._starts.serve(now)
 
     def _renote(self, revision: RevisionId) -> None:
         """With a zygote the next instance uses less, without one more."""
