@@ -25,7 +25,7 @@ from corral.roster import (
     read_scaling,
 )
 
-QUICK = {"knative": {"window_s": 6, "grace_s": 1}}
+QUICK = {"fission": {"idle_timeout_s": 5}, "knative": {"window_s": 6, "grace_s": 1}}
 """Settings of engines that would otherwise keep what is idle for longer than the worlds last."""
 REVISIONS = (RevisionId("default/f@1"), RevisionId("other/g@1"))
 LIMIT_MIB = 100

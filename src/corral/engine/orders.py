@@ -19,6 +19,9 @@ from corral.roster import Roster
 
 log = logging.getLogger("corral.engine.orders")
 
+DRIFT_S = 0.05
+"""So much the wall clock may go otherwise than ours before the Roster is told."""
+
 PassedOn = (
     roster.Release
     | roster.Retire
@@ -51,6 +54,8 @@ class Orders:
         self.learned: Callable[[RevisionId, int], None] = lambda *_: None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._wall_offset_s = 0.0
+        self._look_at_clock()
 
     def carry_out(self, actions: Iterable[roster.Action], now: float, waited: float = 0.0) -> None:
         """`waited` is when the oldest call that caused them began to wait; 0.0: none did."""
@@ -140,11 +145,20 @@ class Orders:
 
     def _tick(self) -> None:
         self._timer = None
+        self._look_at_clock()
         now = self._clock.monotonic()
         next_at = self._roster.next_at
         # The loop's timers have millisecond steps and may be early: the Roster is asked only when it is time.
         actions = self._roster.tick(now) if next_at is not None and next_at <= now else ()
         self.carry_out(actions, now)
+
+    def _look_at_clock(self) -> None:
+        """Whether the clock on the wall was set, or has drifted."""
+        now = self._clock.monotonic()
+        offset_s = self._clock.wall() - now
+        if abs(offset_s - self._wall_offset_s) > DRIFT_S:
+            self._wall_offset_s = offset_s
+            self._roster.clock(offset_s, now)
 
     def close(self) -> None:
         if self._timer is not None:

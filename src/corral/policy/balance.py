@@ -1,15 +1,15 @@
 """The Choose seam: which instance takes a call. The pool keeps the slots; a rule here only points at one.
 
-Each rule keeps the workers that could take a call in an order of its own: constant time for each call, O(log n) where
-the order is that of joining."""
+Each rule keeps the workers that could take a call in an order of its own: constant time for each call, or O(log n)
+where it is an order of numbers."""
 
 import random
 from collections import OrderedDict
 from collections.abc import Callable
-from heapq import heappop, heappush
 from typing import Protocol
 
 from corral.model import CallId, InstanceId
+from corral.policy.ranking import Ranking
 
 
 class Worker:
@@ -112,36 +112,39 @@ class RoundRobin:
         return worker
 
 
-class FirstAvailable:
-    """The one that joined first: the youngest fall idle."""
+class Ranked:
+    """The one of lowest rank. O(log n)."""
 
-    def __init__(self) -> None:
-        self._free: dict[int, Worker] = {}
-        self._heap: list[int] = []
-        """Numbers, at most one of each; those that are not free are left over."""
-        self._heaped: set[int] = set()
+    def __init__(self, rank: Callable[[Worker], int]) -> None:
+        self._rank = rank
+        self._free: dict[InstanceId, Worker] = {}
+        self._order: Ranking[InstanceId] = Ranking()
 
     def put(self, worker: Worker) -> None:
-        number = worker.number
-        self._free[number] = worker
-        if number not in self._heaped:
-            self._heaped.add(number)
-            heappush(self._heap, number)
+        self._free[worker.instance] = worker
+        self._order.put(worker.instance, self._rank(worker))
 
     def drop(self, worker: Worker) -> None:
-        self._free.pop(worker.number, None)
+        if self._free.pop(worker.instance, None) is not None:
+            self._order.drop(worker.instance)
 
     def next(self) -> Worker | None:
-        while self._heap:
-            worker = self._free.get(self._heap[0])
-            if worker is not None:
-                return worker
-            self._heaped.discard(heappop(self._heap))
-        return None
+        first = self._order.first()
+        return None if first is None else self._free[first]
 
 
-class RandomOfTwo:
-    """Of two drawn at random the one with fewer calls."""
+def by_joining(worker: Worker) -> int:
+    """The one that joined first: the youngest fall idle."""
+    return worker.number
+
+
+def by_calls(worker: Worker) -> int:
+    """The one with fewest calls, and of those the one that joined first."""
+    return (worker.taken << 40) + worker.number
+
+
+class AtRandom:
+    """Any."""
 
     def __init__(self, rng: random.Random | None) -> None:
         """None: it draws the same in every pool."""
@@ -164,6 +167,13 @@ class RandomOfTwo:
             self._places[last.instance] = place
 
     def next(self) -> Worker | None:
+        return self._free[self._rng.randrange(len(self._free))] if self._free else None
+
+
+class RandomOfTwo(AtRandom):
+    """Of two drawn at random the one with fewer calls."""
+
+    def next(self) -> Worker | None:
         count = len(self._free)
         if count < 2:
             return self._free[0] if count else None
@@ -184,7 +194,7 @@ def _knative(concurrency: int, idle: Stack, rng: random.Random | None) -> Choice
     """Source: Knative's activator, which chooses its policy by the revision's container concurrency."""
     if concurrency >= UNLIMITED:
         return RandomOfTwo(rng)
-    return FirstAvailable() if concurrency <= KNATIVE_FEW else RoundRobin()
+    return Ranked(by_joining) if concurrency <= KNATIVE_FEW else RoundRobin()
 
 
 Chooser = Callable[[int, Stack, random.Random | None], Choice]
@@ -194,7 +204,9 @@ CHOOSERS: dict[str, Chooser] = {
     MOST_RECENT: lambda _concurrency, idle, _rng: MostRecent(idle),
     "least_recent": lambda _concurrency, _idle, _rng: LeastRecent(),
     "round_robin": lambda _concurrency, _idle, _rng: RoundRobin(),
-    "first_available": lambda _concurrency, _idle, _rng: FirstAvailable(),
+    "first_available": lambda _concurrency, _idle, _rng: Ranked(by_joining),
+    "fewest": lambda _concurrency, _idle, _rng: Ranked(by_calls),
+    "random": lambda _concurrency, _idle, rng: AtRandom(rng),
     "random_of_two": lambda _concurrency, _idle, rng: RandomOfTwo(rng),
     "knative": _knative,
 }

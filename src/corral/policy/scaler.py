@@ -73,6 +73,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """What one more instance would be charged; 0.0: not known."""
     usage: Usage | None = None
     """A measurement that has just come in, from the cgroups; only for settings that need it."""
+    wall_offset_s: float = 0.0
+    """What the wall clock is ahead of `now`, in seconds since 1970. It changes when somebody sets that clock."""
     is_watched: bool = True
     """A gateway is connected: a second of which nothing comes was silent. Otherwise nobody knows."""
 

@@ -9,6 +9,8 @@ import msgspec
 from corral.errors import Invalid
 from corral.policy.balance import MOST_RECENT
 from corral.policy.corral import Corral, CorralSettings
+from corral.policy.fission import Fission, FissionSettings, GenericPool
+from corral.policy.fission import choose as choose_fission
 from corral.policy.hybrid import Hybrid, HybridSettings, IdleTimes
 from corral.policy.knative import Knative, KnativeSettings
 from corral.policy.openfaas import OpenFaas, OpenFaasSettings
@@ -48,6 +50,14 @@ SCALERS: dict[str, Rule] = {
         OpenWhisk,
         stock=StemCells,
         slots=lambda said: said.concurrency,
+    ),
+    "fission": Rule(
+        FissionSettings,
+        Fission,
+        stock=GenericPool,
+        choose=choose_fission,
+        once=lambda settings: settings.once_only,
+        slots=lambda settings: settings.requests_per_pod,
     ),
     "hybrid": Rule(HybridSettings, Hybrid, memory=IdleTimes),
 }

@@ -27,6 +27,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return 0
 
     @property
+    def acts_alone(self) -> bool:
+        """By these settings its scaler starts instances though nothing happens: it is asked from the start."""
+        return False
+
+    @property
     def needs_usage(self) -> bool:
         """By these settings its scaler goes by what instances use: it is asked at each measurement, once a second."""
         return False

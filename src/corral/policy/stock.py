@@ -10,6 +10,8 @@ from typing import Protocol
 
 import msgspec
 
+from corral.policy.settings import Settings
+
 
 class Kind(msgspec.Struct, frozen=True, order=True):
     """What a start asks for, and what an unbound instance was made as."""
@@ -26,6 +28,8 @@ class StockTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Seeded, for rules that draw."""
     runtimes: tuple[str, ...] = ("python3",)
     """Those that functions are deployed with."""
+    settings: Settings | None = None
+    """Of the rule's own type, that all functions on the host have; None: they differ, and its defaults count."""
 
 
 class Supply(msgspec.Struct, frozen=True):

@@ -18,6 +18,8 @@ class Convergence:
     def __init__(self, revisions: Deployments, instances: Instances, admission: Admission, timers: Timers) -> None:
         self._revisions, self._instances, self._admission = revisions, instances, admission
         self._timers = timers
+        self.wall_offset_s = 0.0
+        """As in policy.Situation."""
         self.starts = Starts(admission, revisions, instances, timers, ask=self.ask, converge=self.converge)
 
     def ask(
@@ -47,6 +49,7 @@ class Convergence:
             usage=usage,
             start_s=known.start_s,
             memory_mib=known.next_mib,
+            wall_offset_s=self.wall_offset_s,
             is_watched=self._instances.is_watched,
         )
         self._decide(known, situation, now, because)
@@ -65,6 +68,7 @@ class Convergence:
             second=second,
             start_s=known.start_s,
             memory_mib=known.next_mib,
+            wall_offset_s=self.wall_offset_s,
             is_watched=self._instances.is_watched,
         )
         self._decide(known, situation, now)

@@ -43,7 +43,7 @@ class Deployments:
         """The one that is awake, or wakes as it needs instances now. None: it sleeps on with its new scaling, or is
         not deployed."""
         asleep = self._asleep.get(revision)
-        if asleep is not None and scaling.min == 0:
+        if asleep is not None and scaling.min == 0 and not scaling.settings.acts_alone:
             self._asleep[revision] = (scaling, asleep[1])
             return None
         return self.get(revision)
@@ -59,7 +59,7 @@ class Deployments:
     def put(self, revision: RevisionId, scaling: Scaling) -> Deployment | None:
         """A new one. None: it sleeps, as it needs nothing yet."""
         self._count[key_of(revision)] += 1
-        if max(scaling.min, scaling.initial) == 0:
+        if max(scaling.min, scaling.initial) == 0 and not scaling.settings.acts_alone:
             self._asleep[revision] = (scaling, None)
             return None
         return self._add(revision, scaling)

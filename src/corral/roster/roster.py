@@ -333,17 +333,20 @@ class Roster:
 
     # -- time -----------------------------------------------------------------------------------------------
 
+    def clock(self, wall_offset_s: float, now: float) -> Sequence[Action]:
+        """So much the wall clock is ahead of `now`. It may be set: told before the first event and when it changed,
+        before a tick. Rules that go by it look again at short intervals."""
+        self._convergence.wall_offset_s = wall_offset_s
+        return ()
+
     def tick(self, now: float) -> Sequence[Action]:
         """What is due. Call it at `next_at`."""
         actions: list[Action] = []
         while (known := self._timers.take(now)) is not None:
             if known.ask_at is not None and known.ask_at <= now:
                 actions += self._convergence.hear(known, now)
-            elif known.is_overdue(now):
-                actions += self._convergence.converge(known, now)
             else:
-                # Something put the moment off since it was noted.
-                self._timers.arm(known, now)
+                actions += self._convergence.converge(known, now)
         return actions + self._starts.look_again(now)
 
     @property
