@@ -45,6 +45,8 @@ PATHS = [
     ("GET", "/namespaces/default"),
     ("PUT", "/namespaces/default"),
     ("GET", "/namespaces/default/functions/hello/build-log"),
+    ("GET", "/recording"),
+    ("GET", "/namespaces/default/recording"),
 ]
 
 

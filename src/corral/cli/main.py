@@ -24,6 +24,8 @@ COMMANDS = {
     "scaling": ("corral.cli.scaling:scaling", "Show or change how a function is scaled, while it serves."),
     "namespace": ("corral.cli.scaling:namespace_command", "Show or change what holds for a namespace's functions."),
     "demand": ("corral.cli.demand:demand", "Show how often a function was called on the last days."),
+    "record": ("corral.cli.record:record", "Record calls and decisions, to be raced or replayed."),
+    "replay": ("corral.cli.record:replay", "See whether a recording leads to the same decisions again."),
     "logs": ("corral.cli.logs:logs", "Show what a function printed."),
     "delete": ("corral.cli.functions:delete", "Remove a function."),
     "token": ("corral.cli.token:token", "Make, list and revoke tokens."),

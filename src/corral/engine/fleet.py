@@ -15,6 +15,7 @@ from corral.engine.lifecycle import Lifecycle
 from corral.engine.links import Links, Peer
 from corral.engine.node import Node
 from corral.engine.orders import Orders
+from corral.engine.recorder import Recorder
 from corral.engine.revisions import Revisions
 from corral.engine.running import Instances, Running
 from corral.engine.scalings import Scalings
@@ -56,6 +57,7 @@ class Fleet:
         self._codes = Codes()
         self.followers = Followers(self._links, clock)
         self.layers = Layers(self._links)
+        self.recorder = Recorder(plan, self._links, self._revisions, clock)
         self._running = Instances()
         self.node = Node()
         self._orders = Orders(plan, clock, history, self._links, self._revisions, self._running, self.node, self._codes)
@@ -144,6 +146,7 @@ class Fleet:
         for token in self.tokens():
             peer.send(link.TokenPut(token.digest, list(token.namespaces), token.invoke))
         self.followers.gateway_up(peer)
+        self.recorder.gateway_up(peer)
         peer.send(link.Synced())
         held = {
             revision: [instance for instance in instances if instance not in self._unheard]

@@ -115,6 +115,7 @@ class Connection:
             link.Dropped: fleet.dropped,
             link.CallLost: fleet.call_lost,
             link.CallEnded: fleet.followers.ended,
+            link.CallsSeen: fleet.recorder.ended,
         }
 
     def _of_keeper(self) -> Mapping[type[Message], Callable[..., None]]:

@@ -50,6 +50,7 @@ class EngineLink:
             link.Block: activator.block,
             link.Queued: activator.queued,
             link.Watch: activator.watched.watch,
+            link.Record: activator.watched.record,
         }
 
     async def synced(self, timeout_s: float) -> None:

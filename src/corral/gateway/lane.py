@@ -152,7 +152,7 @@ class Lane:
 
     def _tell_watchers(self, call: Call, status: int, is_whole: bool = True) -> None:
         watched = self.activator.watched
-        if self.key in watched.keys:
+        if self.key in watched.told:
             watched.ended(call, status, is_whole)
 
     def expire(self, now: float) -> float | None:

@@ -1,10 +1,12 @@
-"""Functions whose calls somebody watches live: the engine is told of each that ends, unless there are too many."""
+"""Functions whose calls somebody watches live, or records: the engine is told of each that ends, unless there are too
+many."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from time import monotonic
 
 from corral.gateway.call import Call
-from corral.link import CallEnded, Message, Watch
+from corral.gateway.recorded import Recorded
+from corral.link import CallEnded, Message, Record, Watch
 from corral.model import FunctionKey
 
 TOLD_PER_S = 500
@@ -18,6 +20,10 @@ class Watched:
     def __init__(self, tell: Callable[[Message], None]) -> None:
         self._tell = tell
         self.keys: set[FunctionKey] = set()
+        """Of functions that are watched."""
+        self.recorded = Recorded(tell)
+        self.told: Container[FunctionKey] = self.keys
+        """Of those whose calls count here. While nobody records, a lookup in a set is all that a call pays."""
         self._second = 0
         self._told = 0
         """In this second."""
@@ -26,12 +32,26 @@ class Watched:
     def watch(self, message: Watch) -> None:
         (self.keys.add if message.on else self.keys.discard)(message.key)
 
+    def record(self, message: Record) -> None:
+        self.recorded.record(message)
+        self.told = self if self.recorded.namespaces else self.keys
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys or self.recorded.has(str(key).partition("/")[0])
+
     def opened(self) -> None:
         """A connection to the engine begins: it names them again."""
         self.keys.clear()
+        self.record(Record([]))
 
     def ended(self, call: Call, status: int, is_whole: bool = True) -> None:
-        """Of a function in `keys`. `status` 0: the client was told none."""
+        """Of a function in `told`. `status` 0: the client was told none."""
+        if self.recorded.has(call.lane.namespace):
+            self.recorded.ended(call, status or LEFT)
+        if call.lane.key in self.keys:
+            self._show(call, status, is_whole)
+
+    def _show(self, call: Call, status: int, is_whole: bool) -> None:
         now = monotonic()
         if int(now) != self._second:
             self._second, self._told = int(now), 0

@@ -101,6 +101,30 @@ class CallEnded(Message, frozen=True):
     """So many calls before it were not told: there were too many."""
 
 
+class SeenCall(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A call that is over, for a recording: nothing of what was asked or answered."""
+
+    revision: RevisionId
+    arrived: float
+    """Monotonic."""
+    wait_s: float
+    """From its arrival until an instance that could serve it had it, or until it was over without one."""
+    service_s: float
+    """From then to its answer's last byte; 0.0: it was not served."""
+    is_cold: bool
+    """Its instance was started for it."""
+    status: int
+    """As in CallEnded."""
+
+
+class CallsSeen(Message, frozen=True):
+    """Calls that are over, of namespaces that somebody records."""
+
+    calls: list[SeenCall]
+    left_out: int = 0
+    """So many more before them were not told: there were too many."""
+
+
 # -- engine -> gateway --------------------------------------------------------------------------------------
 
 
@@ -185,6 +209,13 @@ class Watch(Message, frozen=True):
     on: bool
 
 
+class Record(Message, frozen=True):
+    """Calls of these namespaces are recorded from now on, and no others: CallsSeen is sent while there are any."""
+
+    namespaces: list[str]
+    """`*`: all."""
+
+
 class Synced(Message, frozen=True):
     """The whole state was sent: routes and tokens not among it are gone."""
 
@@ -240,7 +271,9 @@ class Queued(Message, frozen=True):
     why: str
 
 
-FromGateway = Hello | Holding | Want | Observed | Ready | Failed | Released | Overrun | Dropped | CallLost | CallEnded
+FromGateway = (
+    Hello | Holding | Want | Observed | Ready | Failed | Released | Overrun | Dropped | CallLost | CallEnded | CallsSeen
+)
 ToGateway = (
     Hello
     | RevisionPut
@@ -249,6 +282,7 @@ ToGateway = (
     | RouteDrop
     | TokenPut
     | Watch
+    | Record
     | Synced
     | Assign
     | Release

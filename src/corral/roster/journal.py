@@ -1,14 +1,18 @@
 """The journal: every event of a Roster, with the actions it led to. Replayed, it leads to the same ones."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from corral.errors import Invalid
+from corral.roster.actions import Action, Block
 from corral.roster.frozen import freeze, thaw
 from corral.roster.roster import Roster
+
+UNSAID = "not recorded"
+"""In place of why a start failed: a function's own words, which may hold anything."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -49,12 +53,26 @@ class Journal:
     def _told(self, name: str, event: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
         def told(*args: Any, **named: Any) -> Sequence[Any]:
             # Before it happens: what it was told may be a mapping that goes on changing.
-            said = freeze(list(args)), freeze(named)
+            said = _without_words(name, args, named)
             actions = event(*args, **named)
-            self._tell(Entry(name, *said, freeze(list(actions))))
+            self._tell(Entry(name, freeze(said[0]), freeze(said[1]), freeze(list(_unsaid(actions)))))
             return actions
 
         return told
+
+
+def _without_words(name: str, args: Sequence[Any], named: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    if name != "failed":
+        return list(args), dict(named)
+    at = list(inspect.signature(Roster.failed).parameters).index("error") - 1
+    said = [UNSAID if place == at else each for place, each in enumerate(args)]
+    return said, {key: UNSAID if key == "error" else each for key, each in named.items()}
+
+
+def _unsaid(actions: Sequence[Action]) -> Iterator[Action]:
+    for action in actions:
+        is_said = isinstance(action, Block) and action.error
+        yield msgspec.structs.replace(action, error=UNSAID) if is_said else action
 
 
 def state_of(plan: Roster) -> Any:

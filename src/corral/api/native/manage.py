@@ -32,6 +32,7 @@ LISTED_AT_ONCE = 200
 """Functions that are made into JSON before everybody else on the loop has his turn."""
 TAIL_MAX = 100_000
 TIMEOUT_MAX_S = 3600.0
+RECORD_MAX_S = 14 * 86_400.0
 
 ReadLog = Callable[[FunctionKey, int, str | None, asyncio.Event | None], AsyncIterator[bytes]]
 
@@ -248,6 +249,26 @@ class _Api:
             async for lines in self._parts.read_log(key, tail, request, follower.grown):
                 yield lines + follower.calls()
 
+    # -- recordings -----------------------------------------------------------------------------------------
+
+    async def record_all(self, request: Request) -> Response:
+        """With the journal, which shows what is decided for everybody."""
+        self._administrator(request)
+        return await self._recorded(request, None)
+
+    async def record(self, request: Request) -> Response:
+        return await self._recorded(request, self._namespace(request))
+
+    async def _recorded(self, request: Request, namespace: str | None) -> Response:
+        seconds = requests.number(request, "seconds", RECORD_MAX_S, 0, RECORD_MAX_S)
+
+        async def lines() -> AsyncIterator[bytes]:
+            with self._fleet.recorder.record(namespace) as recording:
+                async for some in recording.read(asyncio.get_running_loop().time() + seconds):
+                    yield some
+
+        return StreamingResponse(await _begun(lines()), media_type="application/jsonl")
+
     # -- the engine -----------------------------------------------------------------------------------------
 
     async def status(self, request: Request) -> Response:
@@ -281,6 +302,8 @@ URLS: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/metrics", _Api.metrics),
     ("GET", "/corral/v1/status", _Api.status),
     ("GET", "/corral/v1/functions", _Api.list_all),
+    ("GET", "/corral/v1/recording", _Api.record_all),
+    ("GET", "/corral/v1/namespaces/{namespace}/recording", _Api.record),
     ("GET", "/corral/v1/tokens", _Api.list_tokens),
     ("POST", "/corral/v1/tokens", _Api.make_token),
     ("DELETE", "/corral/v1/tokens/{digest}", _Api.remove_token),
