@@ -38,7 +38,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def command(chosen: str | None, file: Path | None, check: bool, quick: bool, url: str | None) -> int:
     """Measure Corral on this machine: cold starts, throughput, added latency, reaction, memory.
 
-    The machine must have nothing else to do. All rows take about 25 minutes; --quick about four."""
+    The machine must have nothing else to do. All rows take about 30 minutes; --quick about five."""
     names = _rows_of(chosen)
     servers = _Servers(url)
     described = machine.describe(sys.argv, isolation=servers.isolation(), quick=quick)

@@ -9,7 +9,8 @@ from corral.bench.many import measure_many
 from corral.bench.memory import measure_memory
 from corral.bench.neighbour import measure_neighbour
 from corral.bench.reload import measure_reload
-from corral.bench.step import measure_step, measure_step_knative
+from corral.bench.rules import measure_rules
+from corral.bench.step import measure_step
 from corral.bench.update import measure_update
 from corral.bench.warm import measure_warm
 from corral.bench.zygotes import measure_cold_zygote, measure_imports
@@ -19,7 +20,7 @@ ROWS: dict[str, Measure] = {
     "latency": measure_latency,
     "warm": measure_warm,
     "step": measure_step,
-    "step-knative": measure_step_knative,
+    "step-rules": measure_rules,
     "cold": measure_cold,
     "sustained": measure_sustained,
     "cold-zygote": measure_cold_zygote,

@@ -1,5 +1,6 @@
 from corral.bench.load import Sample
-from corral.bench.step import capacity_s
+from corral.bench.rules import capacity_s, figures_of, scalings
+from corral.policy import SCALERS, read_scaling
 
 
 def call(at: float, took_s: float, status: int = 200) -> Sample:
@@ -16,3 +17,15 @@ def test_capacity_was_there_from_the_first_call_on() -> None:
 
 def test_a_call_without_an_answer_found_no_capacity() -> None:
     assert capacity_s([call(10.0, 0.011), call(12.0, 0.001, status=503), call(13.0, 0.011)]) == 2.0
+
+
+def test_capacity_that_never_came_has_no_number() -> None:
+    assert capacity_s([call(10.0, 0.4), call(12.0, 0.4)]) is None
+
+
+def test_every_rule_is_measured_and_only_the_default_one_has_a_target() -> None:
+    assert list(scalings()) == list(SCALERS)
+    for said in scalings().values():
+        read_scaling(said)
+    figures = [figure for engine in scalings() for figure in figures_of(engine, [call(10.0, 0.011)], 1)]
+    assert [figure.name for figure in figures if figure.target] == ["corral: errors"]
