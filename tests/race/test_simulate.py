@@ -95,6 +95,18 @@ def test_promised_instances_are_started_and_are_no_cold_starts() -> None:
     assert score.idle_gb_min == pytest.approx((2 * 300.0 - 1.0) / 60)
 
 
+def test_zygote_spares_later_starts_the_loading_and_is_charged() -> None:
+    slow = ColdStart("slow", ((0, 100.0), (100, 100.0)), load_ms=400.0)
+    score = raced(trace_of(called((10.0, 1.0), (150.0, 1.0))), KEPT_60_S, slow)
+    assert score.added_s == pytest.approx(0.5 + 0.1)
+    # Ordered when the first instance was ready, there until the trace's end.
+    assert score.zygote_gb_min == pytest.approx((300.0 - 10.5) / 60)
+
+
+def test_without_a_zygote_nothing_is_charged_for_one() -> None:
+    assert raced(trace_of(called((10.0, 1.0), (150.0, 1.0)))).zygote_gb_min == 0.0
+
+
 def test_call_held_too_long_is_refused_and_counted() -> None:
     score = raced(trace_of(called((10.0, 60.0), (11.0, 1.0))), {"max": 1}, hold_s=5.0)
     assert (score.calls, score.refused) == (2, 1)
@@ -164,14 +176,23 @@ def test_policies_in_processes_of_their_own_score_the_same() -> None:
 
 
 def test_what_is_no_policy_is_refused_with_its_label() -> None:
-    policies = {"one": {"engine": "openfass"}, "two": {"idle_s": "long"}, "three": {"target": 5}}
+    policies = {
+        "one": {"engine": "openfass"},
+        "two": {"idle_s": "long"},
+        "three": {"target": 5},
+        "four": {"idle_s": -1.0, "min": 5, "max": 2},
+    }
     with pytest.raises(Invalid) as fault:
         race(trace_of(called((1.0, 1.0))), policies)
-    first, second, third = fault.value.problems
+    first, second, third, *fourth = fault.value.problems
     assert first.startswith("policy one: scaling.engine = 'openfass', must be one of")
     assert second.startswith("policy two: ")
     assert "idle_s" in second
     assert third.startswith("policy three: scaling.target is no setting of it")
+    assert fourth == [
+        "policy four: idle_s = -1, must be between 0.1 and 86400",
+        "policy four: min = 5, must not be above max = 2",
+    ]
 
 
 def test_nth_start_of_a_function_takes_as_long_under_every_policy() -> None:

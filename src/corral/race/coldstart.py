@@ -13,6 +13,9 @@ class ColdStart(msgspec.Struct, frozen=True):
 
     name: str
     quantiles: tuple[tuple[float, float], ...]
+    load_ms: float = 0.0
+    """What a function's code takes to load, besides. What loads for long gets a zygote of its own as in production,
+    and its instances begin without it from then on. A trace does not say; 0: all load at once, and none has one."""
 
     def draw(self, rng: random.Random) -> float:
         """In seconds."""

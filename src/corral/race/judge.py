@@ -7,9 +7,9 @@ import msgspec
 from corral.model import ScalingValue
 from corral.policy import read_scaling
 from corral.race.classes import MEANING, class_of
+from corral.race.conditions import LIMITS, Limits
 from corral.race.outcome import ALL, REST, Contender, Course, Figures, Group, Outcome
 from corral.race.score import FunctionScore, Score, rank
-from corral.race.simulate import LIMITS, Said
 from corral.race.trace import Trace
 
 Members = Mapping[str, Sequence[int]]
@@ -98,5 +98,5 @@ def _figures(functions: Sequence[FunctionScore], pool_gb_min: float, starts: int
 def settings_of(said: Mapping[str, ScalingValue]) -> tuple[str, Mapping[str, ScalingValue | None]]:
     """(engine, every setting and limit with its value) of a policy that was raced."""
     engine, settings = read_scaling({name: value for name, value in said.items() if name not in LIMITS})
-    limits = msgspec.to_builtins(Said()) | {name: value for name, value in said.items() if name in LIMITS}
+    limits = msgspec.to_builtins(Limits()) | {name: value for name, value in said.items() if name in LIMITS}
     return engine, {**msgspec.to_builtins(settings), **limits}

@@ -15,13 +15,15 @@ MIB_S_PER_GB_MIN = 1024 * 60.0
 class Instance:
     """From its start until it is gone."""
 
-    __slots__ = ("busy_s", "busy_until", "is_cold", "lane", "ready_at", "started_at")
+    __slots__ = ("busy_s", "busy_until", "is_cold", "is_forked", "lane", "ready_at", "started_at")
 
     def __init__(self, lane: "Lane", now: float, ready_at: float, is_cold: bool) -> None:
         self.lane = lane
         self.started_at, self.ready_at = now, ready_at
         self.is_cold = is_cold
         """A call waited when it was started, or before it was ready."""
+        self.is_forked = lane.has_zygote
+        """From its function's zygote: its code was loaded already."""
         self.busy_s, self.busy_until = 0.0, now
         """How long calls were executed in it, overlapping ones once, and until when."""
 
@@ -36,6 +38,7 @@ class Lane:
         "cold_starts",
         "count",
         "function",
+        "has_zygote",
         "held",
         "idle_s",
         "is_active",
@@ -46,6 +49,8 @@ class Lane:
         "starts",
         "tick_at",
         "waits",
+        "zygote_s",
+        "zygote_since",
     )
 
     def __init__(self, revision: RevisionId, function: Function, calls: Calls, limits: Limits, seed: str) -> None:
@@ -55,6 +60,11 @@ class Lane:
         """Of its cold starts: the n-th takes equally long under every policy."""
         self.held: dict[CallId, tuple[float, float]] = {}
         """Calls that wait in the pool -> when they arrived, how long they take."""
+        self.has_zygote = False
+        """Of its own; the next instance is forked from it."""
+        self.zygote_since: float | None = None
+        """When the one that there is was ordered."""
+        self.zygote_s = 0.0
         self.is_active = False
         """It may have something to tell of this second."""
         self.tick_at: float | None = None
@@ -76,6 +86,16 @@ class Lane:
         self.cold_starts += instance.is_cold
         self.busy_s += instance.busy_s
         self.idle_s += max(0.0, alive_s - instance.busy_s)
+
+    def zygote_ended(self, now: float, window_s: float) -> None:
+        if self.zygote_since is not None:
+            self.zygote_s += max(0.0, min(now, window_s) - self.zygote_since)
+            self.zygote_since = None
+
+    @property
+    def zygote_gb_min(self) -> float:
+        """It is charged what an instance holds: nobody has measured it."""
+        return self.zygote_s * self.function.memory_mib / MIB_S_PER_GB_MIN
 
     @property
     def score(self) -> FunctionScore:

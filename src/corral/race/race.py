@@ -9,8 +9,9 @@ from corral.errors import Invalid, Unavailable
 from corral.model import ScalingValue
 from corral.race.arrivals import ARRIVALS, Arrivals
 from corral.race.coldstart import MEASURED, ColdStart
+from corral.race.conditions import Conditions, scaling_of
 from corral.race.score import Score
-from corral.race.simulate import Conditions, Simulation, scaling_of
+from corral.race.simulate import Simulation
 from corral.race.trace import Trace
 
 Scaling = Mapping[str, ScalingValue]

@@ -16,11 +16,9 @@ from typing import Any
 import msgspec
 
 from corral import pool, roster
-from corral.errors import Invalid
 from corral.model import CallId, GatewayId, InstanceId, Observation, RevisionId, ScalingValue
-from corral.policy import read_scaling, scaling_problems
-from corral.race.arrivals import Arrivals, Calls
-from corral.race.coldstart import MEASURED, ColdStart
+from corral.race.arrivals import Calls
+from corral.race.conditions import Conditions, scaling_of
 from corral.race.gauge import Gauge
 from corral.race.lane import Instance, Lane
 from corral.race.score import Score, rank
@@ -35,65 +33,13 @@ LATE_S = 0.0001
 just a minute later before it decides, as it mostly would."""
 
 
-class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """What is the same for every policy of a race."""
-
-    seed: int = 0
-    arrivals: Arrivals = "uniform"
-    cold_start: ColdStart = MEASURED
-    """From the moment a call begins to wait until its instance serves, when it is ordered at once."""
-    link_s: float = 0.0005
-    """Of which this is the way from the gateway to the engine and back."""
-    stop_s: float = 0.005
-    """From the order to stop an instance until its memory is free."""
-    hold_s: float = 3600.0
-    """Longest that a call waits. Far above what is usual: a refused call would be a wait that is not counted."""
-    cores: int = 4
-    concurrency: int = 1
-    """Calls at once in one instance, unless a policy says otherwise."""
-
-
-class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """A policy as asked for: the function's own limits, and its scaling rule with the settings."""
-
-    min: int = 0
-    max: int = 1000
-    idle_s: float = 15.0
-    concurrency: int | None = None
-
-
-LIMITS = ("min", "max", "idle_s", "concurrency")
-
-
-def scaling_of(said: Mapping[str, ScalingValue], conditions: Conditions) -> roster.Scaling:
-    """`said` may hold, besides the engine and its settings, `min`, `max`, `idle_s` and `concurrency`. Raises
-    Invalid."""
-    rule = {name: value for name, value in said.items() if name not in LIMITS}
-    try:
-        limits = msgspec.convert({name: value for name, value in said.items() if name in LIMITS}, Said)
-    except msgspec.ValidationError as exc:
-        raise Invalid(f"policy {dict(said)}: {exc}") from None
-    problems = list(scaling_problems(rule, limits.min, limits.max))
-    if problems:
-        raise Invalid(*problems)
-    engine, settings = read_scaling(rule)
-    return roster.Scaling(
-        min=limits.min,
-        max=limits.max,
-        initial=0,
-        idle_s=limits.idle_s,
-        concurrency=limits.concurrency or conditions.concurrency,
-        engine=engine,
-        settings=settings,
-    )
-
-
 class Simulation:
     """One policy. `run` once, then `score`."""
 
     def __init__(self, trace: Trace, said: Mapping[str, ScalingValue], conditions: Conditions) -> None:
         """Raises Invalid: the policy is none."""
         self._trace, self._said, self._conditions = trace, said, conditions
+        self._load_s = conditions.cold_start.load_ms / 1000
         self._scaling = scaling_of(said, conditions)
         self._window_s = 60.0 * trace.minutes
         self._now = 0.0
@@ -127,7 +73,8 @@ class Simulation:
 
     def run(self, progress: Callable[[float], None] = lambda part: None) -> None:
         """`progress` hears the part that is done, after each minute of the trace."""
-        self._apply(self._roster.keeper_up({}, 0.0))
+        # A keeper that keeps no zygotes of functions, where no code takes time to load.
+        self._apply(self._roster.keeper_up({}, 0.0, zygotes={} if self._load_s else None))
         self._apply(self._roster.gateway_up(GATEWAY, {}, 0.0))
         for lane in self._lanes:
             scaling = msgspec.structs.replace(
@@ -143,6 +90,8 @@ class Simulation:
             self._next()
         for instance in self._instances.values():
             instance.lane.ended(instance, self._window_s, self._window_s)
+        for lane in self._lanes:
+            lane.zygote_ended(self._window_s, self._window_s)
         self._gauge.close(self._window_s)
 
     def _calls_of(self, minute: int) -> list[tuple[float, int, float]]:
@@ -288,8 +237,22 @@ class Simulation:
 
     def _ready(self, instance: InstanceId, _: None) -> None:
         there = self._instances.get(instance)
-        if there is not None:
-            self._apply(self._roster.ready(instance, self._scaling.concurrency, self._now))
+        if there is None:
+            return
+        load_s = 0.0 if there.is_forked else self._load_s
+        if load_s:
+            # Only what was measured gets a zygote.
+            self._apply(self._roster.measured({instance: there.lane.function.memory_mib}, {}, self._now))
+        self._apply(self._roster.ready(instance, self._scaling.concurrency, self._now, load_s))
+
+    def _zygote_kept(self, lane: Lane, _: None) -> None:
+        lane.has_zygote = True
+        memory_mib, load_s = lane.function.memory_mib, self._load_s
+        self._apply(self._roster.zygote_kept(lane.revision, memory_mib, load_s, self._now))
+
+    def _zygote_gone(self, lane: Lane, _: None) -> None:
+        lane.zygote_ended(self._now, self._window_s)
+        self._apply(self._roster.zygote_gone(lane.revision, False, self._now))
 
     def _lost(self, instance: InstanceId, _: None) -> None:
         gone = self._instances.pop(instance)
@@ -333,12 +296,22 @@ class Simulation:
                     self._carry(lane, lane.pool.retire(instance, now))
                 case roster.Stop(instance, _):
                     self._at(now + self._conditions.stop_s, self._lost, instance, None)
+                case roster.KeepZygote(revision):
+                    lane = self._lane_by_revision[revision]
+                    lane.zygote_since = now
+                    self._at(now + self._load_s, self._zygote_kept, lane, None)
+                case roster.DropZygote(revision):
+                    lane = self._lane_by_revision[revision]
+                    lane.has_zygote = False
+                    self._at(now + self._conditions.stop_s, self._zygote_gone, lane, None)
                 case _:
                     raise AssertionError(action)
 
     def _start(self, instance: InstanceId, lane: Lane) -> None:
         conditions = self._conditions
         takes_s = max(0.0, conditions.cold_start.draw(lane.rng) - conditions.link_s)
+        if not lane.has_zygote:
+            takes_s += self._load_s
         lane.starts += 1
         started = Instance(lane, self._now, self._now + takes_s, self._because_of_call)
         self._instances[instance] = started
@@ -369,7 +342,7 @@ class Simulation:
             added_max_ms=most,
             idle_gb_min=sum(each.idle_gb_min for each in functions),
             pool_gb_min=0.0,
-            zygote_gb_min=0.0,
+            zygote_gb_min=sum(lane.zygote_gb_min for lane in lanes),
             busy_gb_min=sum(each.busy_gb_min for each in functions),
             instances=self._gauge.means,
             functions=functions,
