@@ -1,8 +1,6 @@
 """What a real server is asked and decides, recorded: replayed it is the same, and it can be raced."""
 
 import asyncio
-import signal
-import subprocess
 from pathlib import Path
 
 from corral.race.formats import read_trace
@@ -10,7 +8,8 @@ from corral.race.race import race
 from corral.race.recording import replayed
 
 from .load import Load, Loop
-from .server import CORRAL, Server, wait_for
+from .recorder import recording
+from .server import Server
 
 SLEEPER = "import time\ndef handler(event): time.sleep(0.05); return 'ok'\n"
 
@@ -20,13 +19,7 @@ def test_recording_of_live_traffic_replays_exactly_and_can_be_raced(shared: Serv
         shared.deploy(f"recorded-{engine}", SLEEPER, "--idle", "500ms", "--scaling", f"engine={engine}")
     assert shared.call("recorded-corral").status == 200
     file = tmp_path / "live.jsonl.gz"
-    recording = subprocess.Popen(
-        [*CORRAL, "record", "--out", str(file), "--seconds", "600"],
-        env={**shared.environment, "CORRAL_URL": shared.url},
-        stdout=subprocess.PIPE,
-    )
-    try:
-        wait_for("a recording", file.exists)
+    with recording(shared, file):
 
         async def play() -> list[Load]:
             loops = (Loop(shared.host, f"/function/recorded-{engine}", 40) for engine in ("corral", "knative"))
@@ -35,11 +28,6 @@ def test_recording_of_live_traffic_replays_exactly_and_can_be_raced(shared: Serv
         loads = asyncio.run(play())
         shared.ok("scaling", "recorded-corral", "engine=knative")
         shared.ok("delete", "recorded-knative")
-    finally:
-        recording.send_signal(signal.SIGINT)
-        said, _ = recording.communicate(timeout=20)
-    assert recording.returncode == 0
-    assert b"ended as it was interrupted" in said
     assert [load.statuses() for load in loads] == [{200: 80}, {200: 80}]
     found = replayed(file)
     assert (found.difference, found.events > 20, found.actions > 5) == ("", True, True)
