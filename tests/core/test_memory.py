@@ -76,6 +76,15 @@ def test_what_is_learned_outlives_sleep() -> None:
     assert asked(roster, FIRST, 3.0 + REST_S)[0] == 5
 
 
+def test_memory_of_one_that_sleeps_is_known_when_it_was_measured() -> None:
+    roster = host()
+    roster.remembered(FIRST, 77, 0.0)
+    found = roster.memory(FIRST)
+    assert found is not None
+    assert (found.charged_mib, found.is_measured, found.shortage) == (77, True, None)
+    assert roster.memory(SECOND) is None
+
+
 def test_what_is_learned_goes_with_the_last_revision() -> None:
     roster = host()
     asked(roster, FIRST)

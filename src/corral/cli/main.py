@@ -26,6 +26,7 @@ COMMANDS = {
     "demand": ("corral.cli.demand:demand", "Show how often a function was called on the last days."),
     "record": ("corral.cli.record:record", "Record calls and decisions, to be raced or replayed."),
     "replay": ("corral.cli.record:replay", "See whether a recording leads to the same decisions again."),
+    "advise": ("corral.cli.advise:advise_command", "Say which scaling rule would have cost each function least."),
     "logs": ("corral.cli.logs:logs", "Show what a function printed."),
     "delete": ("corral.cli.functions:delete", "Remove a function."),
     "token": ("corral.cli.token:token", "Make, list and revoke tokens."),

@@ -349,6 +349,9 @@ class Admission:
             shortage=self.shortage(known) if known.is_queued else None,
         )
 
+    def memory_of_sleeper(self, revision: RevisionId, learned_mib: int) -> MemoryView:
+        return MemoryView(charged_mib=learned_mib, is_measured=True, value=self.idle.value(revision), shortage=None)
+
     # -- who could give -------------------------------------------------------------------------------------
 
     def used(self, known: Deployment, calls: int) -> None:

@@ -105,6 +105,10 @@ class Deployments:
             known.used.remember(memory_mib)
         return known
 
+    def learned_mib(self, revision: RevisionId) -> int | None:
+        """What an instance of it uses, also while it sleeps; None: never measured."""
+        return self._learned.get(revision)
+
     def learn(self, known: Deployment) -> list[Action]:
         """What its instances were seen to use. What is not much different is not worth a write."""
         mib, before = known.used.mib, self._learned.get(known.id)

@@ -375,9 +375,12 @@ class Roster:
         return self._revisions.decided(revision)
 
     def memory(self, revision: RevisionId) -> MemoryView | None:
-        """None: it sleeps, and uses none."""
+        """None: it sleeps, and what its instances use was never measured."""
         known = self._revisions.find(revision)
-        return None if known is None else self.admission.memory(known)
+        if known is not None:
+            return self.admission.memory(known)
+        learned = self._revisions.learned_mib(revision)
+        return None if learned is None else self.admission.memory_of_sleeper(revision, learned)
 
     # -- inside ---------------------------------------------------------------------------------------------
 

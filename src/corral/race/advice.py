@@ -1,0 +1,151 @@
+"""Which rule a function's own past speaks for: each candidate is asked over the same calls, and the cheapest one wins
+when a second of waiting is worth so many GB-minutes of idle memory."""
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from corral.model import ScalingValue
+from corral.policy import DEFAULT_ENGINE, SCALERS
+from corral.race.alone import Alone, Outcome, Said
+from corral.race.past import MINUTE_S, Past
+
+SECOND_GB_MIN = 10.0
+"""What a second of waiting is worth, unless said."""
+SILENCES_LEAST = 10
+"""Fewer say too little."""
+BETTER = 0.1
+"""By less than this part of what it costs now nothing is changed: the past was not so exact."""
+HOUR_MIN = 60
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    scaling: Mapping[str, ScalingValue]
+    idle_s: float | None = None
+    """None: as the function has it."""
+    does: str
+    """What it does to the last instance, for people."""
+
+
+def _kept(seconds: float, words: str) -> Candidate:
+    return Candidate(
+        scaling={"engine": DEFAULT_ENGINE}, idle_s=seconds, does=f"its instance stays for {words} after a call"
+    )
+
+
+CANDIDATES: tuple[Candidate, ...] = (
+    _kept(5, "5 s"),
+    _kept(15, "15 s"),
+    _kept(60, "1 min"),
+    _kept(300, "5 min"),
+    _kept(600, "10 min"),
+    _kept(1200, "20 min"),
+    _kept(3600, "1 h"),
+    _kept(14_400, "4 h"),
+    Candidate(
+        scaling={"engine": "hybrid", "learn_samples": 5},
+        does="its instance goes and comes back before the next call is due, once five silences are known",
+    ),
+    Candidate(
+        scaling={"engine": "hybrid", "range_s": 3600},
+        does="its instance goes and comes back before the next call is due, and stays for 1 h where that is not known",
+    ),
+)
+"""They differ in how long an instance stays and when it comes back. How many there are at once minutes do not tell: of
+rules that differ in that alone, none is advised. Of equal ones the earlier."""
+
+
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    calls: int
+    since: int | None
+    """The minute since 1970 from which on they are counted: of a busy function the latest are enough. None: none."""
+    now: Outcome
+    """What it would have been over these calls, as it is scaled now."""
+    advised: Candidate | None
+    """None: stay."""
+    then: Outcome
+    """The same as `now` when nothing is advised."""
+    why: str
+
+
+def advise(pasts: Sequence[Past], said: Mapping[str, Said], second_gb_min: float = SECOND_GB_MIN) -> Sequence[Advice]:
+    """In the order of `pasts`; `said`: name -> how the function is scaled now."""
+    known = [past.newest() for past in pasts]
+    now = keep(known, said)
+    outcomes = [(each, keep(known, {name: _with(old, each) for name, old in said.items()})) for each in CANDIDATES]
+    return [
+        _advice(past, now[past.name], [(each, found[past.name]) for each, found in outcomes], second_gb_min)
+        for past in known
+    ]
+
+
+def keep(pasts: Sequence[Past], said: Mapping[str, Said]) -> Mapping[str, Outcome]:
+    """Name -> what comes of it when each function is scaled as said. Calls come in the order of time over all of them:
+    what functions of a host share is learned as it would have been."""
+    commons: dict[str, object] = {}
+    alone: dict[str, Alone] = {}
+    for past in pasts:
+        engine = str(said[past.name].scaling.get("engine", DEFAULT_ENGINE))
+        common = SCALERS[engine].common
+        if common is not None and engine not in commons:
+            commons[engine] = common()
+        alone[past.name] = Alone(past, said[past.name], commons.get(engine), _begin(past))
+    for at, name in heapq.merge(*(_called(past) for past in pasts)):
+        alone[name].call(at)
+    return {past.name: alone[past.name].outcome(MINUTE_S * (past.until + 1)) for past in pasts}
+
+
+def _begin(past: Past) -> float:
+    """Nothing is charged before the first call."""
+    return MINUTE_S * (past.minutes[0][0] if past.minutes else past.until + 1)
+
+
+def _called(past: Past) -> Iterator[tuple[float, str]]:
+    return ((at, past.name) for at in past.moments())
+
+
+def _with(now: Said, candidate: Candidate) -> Said:
+    return Said(
+        scaling=scaling_with(now, candidate),
+        idle_s=now.idle_s if candidate.idle_s is None else candidate.idle_s,
+        min=now.min,
+    )
+
+
+def scaling_with(now: Said, candidate: Candidate) -> Mapping[str, ScalingValue]:
+    """What was said of the same engine stays, unless the candidate says otherwise."""
+    engine = now.scaling.get("engine", DEFAULT_ENGINE)
+    kept = now.scaling if engine == candidate.scaling["engine"] else {}
+    return {**kept, **candidate.scaling}
+
+
+def _advice(past: Past, now: Outcome, outcomes: Sequence[tuple[Candidate, Outcome]], second_gb_min: float) -> Advice:
+    since = past.minutes[0][0] if past.minutes else None
+    stay = Advice(name=past.name, calls=past.calls, since=since, now=now, advised=None, then=now, why="not called")
+    if not past.calls:
+        return stay
+    if past.silences < SILENCES_LEAST:
+        why = f"{past.silences} silences seen, fewer than {SILENCES_LEAST}: too few to go by"
+        return msgspec.structs.replace(stay, why=why)
+    best, then = min(outcomes, key=lambda each: each[1].cost(second_gb_min))
+    if then.cost(second_gb_min) >= (1 - BETTER) * now.cost(second_gb_min):
+        return msgspec.structs.replace(stay, why=f"{_silences(past)}; nothing costs a tenth less than now")
+    why = f"{_silences(past)}, a start takes {_seconds(past.start_s)}: {best.does}"
+    return msgspec.structs.replace(stay, advised=best, then=then, why=why)
+
+
+def _silences(past: Past) -> str:
+    half, nearly = (_minutes(past.quantile_min(part)) for part in (0.5, 0.99))
+    return f"{past.silences} silences, half {half}, 99 % {nearly}"
+
+
+def _minutes(minutes: int) -> str:
+    if minutes >= 4 * HOUR_MIN:
+        return "of hours"
+    return "under a minute" if minutes == 0 else f"under {minutes + 1} min"
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"

@@ -1,0 +1,119 @@
+"""What a function's past speaks for."""
+
+import random
+from collections.abc import Iterable
+from itertools import pairwise
+
+import pytest
+
+from corral.race.advice import CANDIDATES, Advice, advise
+from corral.race.alone import Said
+from corral.race.past import MOMENTS_MAX, MOMENTS_MINUTE_MAX, Past
+
+DAY = 1440
+UNTIL = 20_000 * DAY
+NOW = Said(scaling={"engine": "corral"}, idle_s=15.0)
+
+
+def past_of(minutes: Iterable[int], start_s: float = 1.0, calls: int = 1, memory_mib: float = 64.0) -> Past:
+    """The last two days, with what an engine would have counted of silences."""
+    called = sorted(set(minutes))
+    idle: dict[int, int] = {0: (calls - 1) * len(called)} if calls > 1 else {}
+    for before, after in pairwise(called):
+        idle[after - before - 1] = idle.get(after - before - 1, 0) + 1
+    return Past(
+        name="f",
+        minutes=[(UNTIL - 2 * DAY + minute, calls) for minute in called],
+        until=UNTIL,
+        idle_minutes=idle,
+        memory_mib=memory_mib,
+        start_s=start_s,
+        service_s=0.1,
+    )
+
+
+def advice_for(past: Past, now: Said = NOW, second_gb_min: float = 10.0) -> Advice:
+    [found] = advise([past], {"f": now}, second_gb_min)
+    return found
+
+
+def rule_of(found: Advice) -> tuple[object, float | None] | None:
+    return None if found.advised is None else (found.advised.scaling["engine"], found.advised.idle_s)
+
+
+def at_random(count: int) -> list[int]:
+    return random.Random(2).sample(range(2 * DAY), count)
+
+
+HOURLY = range(0, 2 * DAY, 60)
+FIVES = range(0, 2 * DAY, 5)
+
+
+@pytest.mark.parametrize(
+    ("past", "advised"),
+    [
+        pytest.param(past_of(HOURLY), ("hybrid", None), id="each hour, slow to start: back before the call"),
+        pytest.param(past_of(FIVES), ("hybrid", None), id="each 5 min: back before the call, too"),
+        pytest.param(past_of(at_random(1000)), ("corral", 1200), id="any minute, half an hour at most: stays"),
+        pytest.param(past_of(HOURLY, start_s=0.004), ("corral", 5), id="each hour, starts in 4 ms: not worth keeping"),
+        pytest.param(past_of(at_random(30), memory_mib=2), ("corral", 14_400), id="rare, dear, small: stays for hours"),
+        pytest.param(past_of(at_random(30), start_s=0.001, memory_mib=900), ("corral", 5), id="rare, cheap, large"),
+        pytest.param(past_of([0, 60, 700]), None, id="three calls say nothing"),
+        pytest.param(past_of([]), None, id="not called"),
+        pytest.param(past_of(range(2 * DAY), calls=100), None, id="always in use"),
+    ],
+)
+def test_cheapest_rule_is_advised(past: Past, advised: tuple[str, float | None] | None) -> None:
+    found = advice_for(past)
+    assert rule_of(found) == advised, found.why
+    if advised is None:
+        assert found.then == found.now
+    else:
+        assert found.then.cost(10.0) < 0.9 * found.now.cost(10.0)
+
+
+def test_what_a_second_is_worth_decides_between_memory_and_waiting() -> None:
+    cheap, dear = (advice_for(past_of(HOURLY, start_s=0.05), second_gb_min=worth) for worth in (0.1, 1000.0))
+    assert cheap.then.idle_gb_min < cheap.now.idle_gb_min
+    assert cheap.then.cold_starts == cheap.now.cold_starts
+    assert dear.then.cold_starts < dear.now.cold_starts / 10
+
+
+def test_what_is_best_already_stays() -> None:
+    best = advice_for(past_of(HOURLY)).advised
+    assert best is not None
+    found = advice_for(past_of(HOURLY), Said(scaling=best.scaling, idle_s=15.0))
+    assert found.advised is None
+    assert "nothing costs a tenth less" in found.why
+
+
+def test_function_that_is_promised_an_instance_keeps_it() -> None:
+    found = advice_for(past_of(HOURLY), Said(scaling={"engine": "corral"}, idle_s=15.0, min=1))
+    assert (found.advised, found.now.cold_starts) == (None, 0)
+
+
+def test_others_do_not_change_what_is_found_of_one() -> None:
+    one, other = past_of(HOURLY), past_of(FIVES)
+    named = Past(**{field: getattr(other, field) for field in Past.__struct_fields__} | {"name": "g"})
+    both = advise([one, named], {"f": NOW, "g": NOW})
+    assert both[0] == advice_for(one)
+
+
+def test_only_the_latest_of_a_busy_function_is_looked_at() -> None:
+    past = past_of(range(2 * DAY), calls=100)
+    found = advice_for(past)
+    assert found.since == UNTIL - MOMENTS_MAX // MOMENTS_MINUTE_MAX
+    assert found.calls == 100 * (MOMENTS_MAX // MOMENTS_MINUTE_MAX)
+
+
+def test_reason_names_silences_start_and_rule() -> None:
+    assert advice_for(past_of(HOURLY)).why == (
+        "47 silences, half under 60 min, 99 % under 60 min, a start takes 1 s: "
+        "its instance goes and comes back before the next call is due, and stays for 1 h where that is not known"
+    )
+
+
+def test_candidates_are_all_allowed() -> None:
+    found = advise([past_of([0])], {"f": NOW})
+    assert len(found) == 1
+    assert len({(tuple(each.scaling.items()), each.idle_s) for each in CANDIDATES}) == len(CANDIDATES)
