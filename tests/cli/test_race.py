@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
@@ -66,8 +67,9 @@ def test_json_says_under_which_terms_it_was_raced(tmp_path: Path) -> None:
         str(path),
     )
     outcome = json.loads(path.read_text())
-    assert outcome["course"]["cold_start"] == "250 ms"
-    assert outcome["course"]["arrivals"] == "equidistant"
+    terms = outcome["course"]["terms"]
+    assert terms["a cold start takes"] == "250 ms"
+    assert terms["calls lie"].startswith("at equal gaps (equidistant)")
     (contender,) = outcome["contenders"]
     assert contender["settings"]["idle_s"] == 60
     assert contender["settings"]["double_after_s"] == 0.05
@@ -78,6 +80,22 @@ def test_json_says_under_which_terms_it_was_raced(tmp_path: Path) -> None:
     rest = groups["without the dominating function"]
     assert rest["calls"] < groups["all"]["calls"] / 2
     assert groups["all"]["wait_max_s"] >= 0.25
+
+
+def test_minute_bins_know_cold_starts_and_memory_only(tmp_path: Path) -> None:
+    path = tmp_path / "race.html"
+    said = raced("--demo", "--minute-bins", "--policies", "fixed-2m,hybrid", "--report", str(path))
+    assert said.splitlines()[0].split() == ["POLICY", "COLD", "STARTS", "IDLE", "GB-MIN"]
+    assert "minute bins: each function has one instance" in path.read_text()
+    assert "added latency</th>" not in path.read_text()
+
+
+def test_picture_stands_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "race.svg"
+    raced("--demo", "--policies", "corral,fixed-10m", "--picture", str(path))
+    picture = ElementTree.fromstring(path.read_text())
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    assert picture.find("{http://www.w3.org/2000/svg}style") is not None
 
 
 def test_trace_can_be_cut_to_minutes_and_functions(tmp_path: Path) -> None:

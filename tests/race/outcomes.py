@@ -44,10 +44,7 @@ def outcome(*contenders: Contender, dominating: str | None = None, source: str =
         minutes=3,
         groups=groups,
         dominating=dominating,
-        mode="events",
-        seed=7,
-        arrivals="uniform",
-        cold_start="8 ms each",
+        terms={"seed": "7", "calls lie": "uniform", "a cold start takes": "8 ms each"},
         notes=("Memory was assumed.",),
     )
     return Outcome(course, contenders)

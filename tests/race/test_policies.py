@@ -19,7 +19,7 @@ def test_settings_belong_to_the_policy_before_them() -> None:
 
 def test_every_engine_is_raced_when_none_is_named() -> None:
     named = policies_of(",".join(defaults()), value_of)
-    assert set(SCALERS) <= set(named)
+    assert {said["engine"] for said in named.values()} == set(SCALERS)
     assert {"fixed-2m", "fixed-10m"} <= set(named)
 
 

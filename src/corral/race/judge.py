@@ -8,6 +8,7 @@ from corral.model import ScalingValue
 from corral.policy import read_scaling
 from corral.race.classes import MEANING, class_of
 from corral.race.conditions import LIMITS, Limits
+from corral.race.minutes import FunctionKept, Kept
 from corral.race.outcome import ALL, REST, Contender, Course, Figures, Group, Outcome
 from corral.race.score import FunctionScore, Score, rank
 from corral.race.trace import Trace
@@ -31,7 +32,7 @@ def members(trace: Trace) -> Members:
     return found
 
 
-def course(trace: Trace, version: str, mode: str, seed: int, arrivals: str, cold_start: str) -> Course:
+def course(trace: Trace, version: str, terms: Mapping[str, str]) -> Course:
     dominating = trace.dominating
     totals = [function.total for function in trace.functions]
     return Course(
@@ -44,16 +45,13 @@ def course(trace: Trace, version: str, mode: str, seed: int, arrivals: str, cold
             group: Group(len(places), sum(totals[at] for at in places)) for group, places in members(trace).items()
         },
         dominating=None if dominating is None else dominating.name,
-        mode=mode,
-        seed=seed,
-        arrivals=arrivals,
-        cold_start=cold_start,
+        terms=terms,
         notes=trace.notes,
     )
 
 
 def outcome(trace: Trace, raced: Course, scores: Sequence[Score]) -> Outcome:
-    """Of a race by events."""
+    """Of a race in events."""
     groups = members(trace)
     return Outcome(raced, [_contender(score, groups) for score in scores])
 
@@ -92,6 +90,31 @@ def _figures(functions: Sequence[FunctionScore], pool_gb_min: float, starts: int
         wait_p99_s=p99,
         wait_p999_s=p999,
         wait_max_s=max((each.added_most_s for each in functions), default=0.0),
+    )
+
+
+def outcome_in_bins(trace: Trace, raced: Course, kept: Mapping[str, Kept]) -> Outcome:
+    """Of a race in minute bins: label -> what came of it."""
+    groups = members(trace)
+    return Outcome(
+        raced,
+        [
+            Contender(
+                name=label,
+                engine=label,
+                settings={},
+                groups={group: _kept([each.functions[at] for at in places]) for group, places in groups.items()},
+            )
+            for label, each in kept.items()
+        ],
+    )
+
+
+def _kept(functions: Sequence[FunctionKept]) -> Figures:
+    return Figures(
+        calls=sum(each.calls for each in functions),
+        cold=sum(each.cold_starts for each in functions),
+        idle_gb_min=sum(each.idle_gb_min for each in functions),
     )
 
 

@@ -70,13 +70,8 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     """As Contender.groups."""
     dominating: str | None
     """The function with more than half of all calls."""
-    mode: str
-    """`events` or `minute bins`."""
-    seed: int
-    arrivals: str
-    """How calls lie inside a minute."""
-    cold_start: str
-    """How long starts take, as a sentence."""
+    terms: Mapping[str, str]
+    """How it was raced: what is the same for every policy, in words."""
     notes: Sequence[str] = ()
     """What had to be assumed, a sentence each."""
 

@@ -13,9 +13,16 @@ Value = Callable[[str], ScalingValue]
 """Reads the text of a setting."""
 
 
+FIXED_DEFAULTS = ("fixed-2m", "fixed-10m", "fixed-15m")
+"""The keep-alives of Fission, OpenWhisk and OpenFaaS Pro by themselves."""
+SERVES_ONE = {"openfaas": "openfaas:mode=capacity,target=1"}
+"""What an engine is raced with where its defaults assume that an instance takes many calls at once: one that takes one
+at a time would be given 50 a second, however long they are."""
+
+
 def defaults() -> tuple[str, ...]:
-    """Every engine with the settings it has when nothing is said, and two keep-alives that know nothing."""
-    return (*SCALERS, "fixed-2m", "fixed-10m")
+    """What is raced when nothing is named: every engine with its own defaults, and keep-alives that know nothing."""
+    return (*(SERVES_ONE.get(engine, engine) for engine in SCALERS), *FIXED_DEFAULTS)
 
 
 def policies_of(text: str, value_of: Value) -> Mapping[str, Mapping[str, ScalingValue]]:

@@ -143,10 +143,7 @@ def _terms(course: Course) -> Iterator[tuple[str, str]]:
     for name, digest in sorted(course.sha256.items()):
         yield f"SHA-256 of {name}", digest
     yield "minutes", f"{course.first_minute} to {course.first_minute + course.minutes - 1}"
-    yield "method", course.mode
-    yield "arrivals inside a minute", course.arrivals
-    yield "cold starts", course.cold_start
-    yield "seed", str(course.seed)
+    yield from course.terms.items()
     yield "Corral", course.version
 
 

@@ -1,54 +1,60 @@
 """The figures of a group as an HTML table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
+
+import msgspec
 
 from corral.race.outcome import Contender, Figures
 from corral.race.verdict import verdict
-from corral.race.words import number, seconds, share
+from corral.race.words import number, percent, seconds
 
-Column = tuple[str, str]
-"""(heading, what it means)."""
-COLUMNS: Sequence[Column] = (
-    ("cold starts", "instances that were started because a call waited"),
-    ("of calls", "cold starts in a hundred calls"),
-    ("added latency", "from a call's arrival until an instance began with it, the sum over all calls"),
-    ("p50", "half of the calls waited at most so long"),
-    ("p99", "99 of 100 calls waited at most so long"),
-    ("p99.9", "999 of 1,000 calls waited at most so long"),
-    ("longest", "the longest wait"),
-    ("idle GB-min", "memory of instances that executed nothing, those starting and warm pools included"),
-    ("busy GB-min", "memory of instances while they executed"),
+
+class Column(msgspec.Struct, frozen=True):
+    heading: str
+    meaning: str
+    value: Callable[[Figures], float | None]
+    """None: the race does not know it, and the column is left out."""
+    said: Callable[[float], str]
+
+
+COLUMNS = (
+    Column("cold starts", "instances that were started because a call waited", lambda of: of.cold, "{:,}".format),
+    Column("of calls", "cold starts in a hundred calls", lambda of: of.cold / max(1, of.calls), percent),
+    Column("added latency", "from a call's arrival until its instance began, summed", lambda of: of.wait_s, seconds),
+    Column("p50", "half of the calls waited at most so long", lambda of: of.wait_p50_s, seconds),
+    Column("p99", "99 of 100 calls waited at most so long", lambda of: of.wait_p99_s, seconds),
+    Column("p99.9", "999 of 1,000 calls waited at most so long", lambda of: of.wait_p999_s, seconds),
+    Column("longest", "the longest wait", lambda of: of.wait_max_s, seconds),
+    Column(
+        "idle GB-min",
+        "memory of instances that executed nothing, those starting and warm pools included",
+        lambda of: of.idle_gb_min,
+        number,
+    ),
+    Column("busy GB-min", "memory of instances while they executed", lambda of: of.busy_gb_min, number),
 )
 
 
 def meanings() -> str:
     """Of the columns, to be unfolded."""
-    said = "".join(f"<dt>{name}</dt><dd>{escape(meaning)}</dd>" for name, meaning in COLUMNS)
+    said = "".join(f"<dt>{each.heading}</dt><dd>{escape(each.meaning)}</dd>" for each in COLUMNS)
     return f"<details><summary>What the columns mean</summary><dl>{said}</dl></details>"
 
 
 def table(contenders: Sequence[Contender], group: str, caption: str) -> str:
+    columns = [each for each in COLUMNS if each.value(contenders[0].groups[group]) is not None]
     won = {each.name for each in verdict(contenders, group).unbeaten}
-    heads = "".join(f'<th scope="col" title="{escape(meaning)}">{name}</th>' for name, meaning in COLUMNS)
-    rows = "".join(_row(each.name, each.groups[group], each.name in won) for each in contenders)
+    heads = "".join(f'<th scope="col" title="{escape(each.meaning)}">{each.heading}</th>' for each in columns)
+    rows = "".join(_row(each.name, each.groups[group], columns, each.name in won) for each in contenders)
     return (
         f'<div class=wide role="region" tabindex="0" aria-label="{escape(caption)}"><table><caption>{escape(caption)}'
         f'</caption><thead><tr><th scope="col">policy</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
 
-def _row(name: str, figures: Figures, has_won: bool) -> str:
-    cells = (
-        f"{figures.cold:,}",
-        share(figures.cold, figures.calls),
-        seconds(figures.wait_s),
-        seconds(figures.wait_p50_s),
-        seconds(figures.wait_p99_s),
-        seconds(figures.wait_p999_s),
-        seconds(figures.wait_max_s),
-        number(figures.idle_gb_min),
-        "–" if figures.busy_gb_min is None else number(figures.busy_gb_min),
-    )
+def _row(name: str, figures: Figures, columns: Sequence[Column], has_won: bool) -> str:
+    values = ((each, each.value(figures)) for each in columns)
+    cells = "".join(f"<td>{'–' if value is None else each.said(value)}</td>" for each, value in values)
     mark = ' <span class=won title="unbeaten">■<span class=spoken> unbeaten</span></span>' if has_won else ""
-    return f'<tr><th scope="row">{escape(name)}{mark}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    return f'<tr><th scope="row">{escape(name)}{mark}</th>{cells}</tr>'

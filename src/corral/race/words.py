@@ -27,10 +27,14 @@ def gb_min(value: float | None) -> str:
     return "–" if value is None else f"{number(value)} GB-min"
 
 
+def percent(part: float) -> str:
+    """`0.0123` -> `1.23 %`."""
+    return f"{number(100 * part)} %"
+
+
 def share(part: float, whole: float) -> str:
-    """In percent, three significant digits; of nothing: 0 %."""
-    percent = 100 * part / whole if whole else 0.0
-    return f"{number(percent)} %"
+    """In percent; of nothing: 0 %."""
+    return percent(part / whole if whole else 0.0)
 
 
 def times(larger: float, smaller: float) -> str:
