@@ -75,6 +75,7 @@ def test_run_sets_up_deploys_calls_and_stops_on_ctrl_c(checkout: Path, tmp_path:
         answer = next(line for line in said.splitlines() if line.startswith('{"words"'))
         assert json.loads(answer)["words"] == 6
         assert f"curl http://127.0.0.1:{port}/function/words" in said
+        assert "POLICY" in said and "is best for callers" in said, "the race was shown"
         again = subprocess.run(["./run"], cwd=checkout, env=environment, capture_output=True, text=True, timeout=60)
         assert (again.returncode, again.stderr.count(f"Port {port} is in use")) == (2, 1)
         (tmp_path / "words.py").write_text("def handler(event): return 'mine'\n")
@@ -83,6 +84,7 @@ def test_run_sets_up_deploys_calls_and_stops_on_ctrl_c(checkout: Path, tmp_path:
     # The second time everything is its owner's.
     with running(checkout, environment, tmp_path / "second") as said:
         assert "deployed" not in said.replace("not deployed again", "")
+        assert "POLICY" not in said
         listed = subprocess.run([*corral, "list"], env=client, capture_output=True, text=True, timeout=30).stdout
         assert "/function/words" in listed and "/function/table" not in listed
         called = subprocess.run([*corral, "invoke", "words"], env=client, capture_output=True, timeout=30)
