@@ -128,7 +128,7 @@ def _row(advice: Advice, now: Said) -> Sequence[str]:
     advised = "as it is" if advice.advised is None else _rule(advice.advised.scaling, advice.advised.idle_s)
     return (
         advice.name,
-        str(advice.calls),
+        f"{advice.calls_used} of {advice.calls}" if advice.calls_used < advice.calls else str(advice.calls),
         _rule(now.scaling, now.idle_s) + (f" min={now.min}" if now.min else ""),
         advised,
         _moved(f"{before.cold_starts}", f"{then.cold_starts}"),
@@ -155,6 +155,7 @@ def _json(advice: Advice, now: Said) -> dict[str, Any]:
     return {
         "function": advice.name,
         "calls": advice.calls,
+        "calls_used": advice.calls_used,
         "since": None if advice.since is None else MINUTE_S * advice.since,
         "now": {"scaling": now.scaling, "idle_s": now.idle_s, "min": now.min, **msgspec.to_builtins(advice.now)},
         "advised": None

@@ -25,13 +25,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: float | None = None
     """None: as the function has it."""
     does: str
-    """What it does to the last instance, for people."""
+    """What an idle instance shall do, for people."""
 
 
 def _kept(seconds: float, words: str) -> Candidate:
-    return Candidate(
-        scaling={"engine": DEFAULT_ENGINE}, idle_s=seconds, does=f"its instance stays for {words} after a call"
-    )
+    return Candidate(scaling={"engine": DEFAULT_ENGINE}, idle_s=seconds, does=f"stay {words}")
 
 
 CANDIDATES: tuple[Candidate, ...] = (
@@ -45,11 +43,11 @@ CANDIDATES: tuple[Candidate, ...] = (
     _kept(14_400, "4 h"),
     Candidate(
         scaling={"engine": "hybrid", "learn_samples": 5},
-        does="its instance goes and comes back before the next call is due, once five silences are known",
+        does="go, and come back before the next call",
     ),
     Candidate(
         scaling={"engine": "hybrid", "range_s": 3600},
-        does="its instance goes and comes back before the next call is due, and stays for 1 h where that is not known",
+        does="go, and come back before the next call; stay 1 h where that is not known",
     ),
 )
 """They differ in how long an instance stays and when it comes back. How many there are at once minutes do not tell: of
@@ -59,10 +57,12 @@ rules that differ in that alone, none is advised. Of equal ones the earlier."""
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     calls: int
+    calls_used: int
+    """Of a busy function the latest are enough."""
     since: int | None
-    """The minute since 1970 from which on they are counted: of a busy function the latest are enough. None: none."""
+    """The minute since 1970 from which on they are; None: there are none."""
     now: Outcome
-    """What it would have been over these calls, as it is scaled now."""
+    """What would have come of the calls used, as it is scaled now."""
     advised: Candidate | None
     """None: stay."""
     then: Outcome
@@ -72,12 +72,12 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
 
 def advise(pasts: Sequence[Past], said: Mapping[str, Said], second_gb_min: float = SECOND_GB_MIN) -> Sequence[Advice]:
     """In the order of `pasts`; `said`: name -> how the function is scaled now."""
-    known = [past.newest() for past in pasts]
-    now = keep(known, said)
-    outcomes = [(each, keep(known, {name: _with(old, each) for name, old in said.items()})) for each in CANDIDATES]
+    latest = [past.newest() for past in pasts]
+    now = keep(latest, said)
+    outcomes = [(each, keep(latest, {name: _with(old, each) for name, old in said.items()})) for each in CANDIDATES]
     return [
-        _advice(past, now[past.name], [(each, found[past.name]) for each, found in outcomes], second_gb_min)
-        for past in known
+        _advice(past, used, now[past.name], [(each, found[past.name]) for each, found in outcomes], second_gb_min)
+        for past, used in zip(pasts, latest, strict=True)
     ]
 
 
@@ -121,9 +121,19 @@ def scaling_with(now: Said, candidate: Candidate) -> Mapping[str, ScalingValue]:
     return {**kept, **candidate.scaling}
 
 
-def _advice(past: Past, now: Outcome, outcomes: Sequence[tuple[Candidate, Outcome]], second_gb_min: float) -> Advice:
-    since = past.minutes[0][0] if past.minutes else None
-    stay = Advice(name=past.name, calls=past.calls, since=since, now=now, advised=None, then=now, why="not called")
+def _advice(
+    past: Past, used: Past, now: Outcome, outcomes: Sequence[tuple[Candidate, Outcome]], second_gb_min: float
+) -> Advice:
+    stay = Advice(
+        name=past.name,
+        calls=past.calls,
+        calls_used=used.calls,
+        since=used.minutes[0][0] if used.minutes else None,
+        now=now,
+        advised=None,
+        then=now,
+        why="not called",
+    )
     if not past.calls:
         return stay
     if past.silences < SILENCES_LEAST:
@@ -132,13 +142,13 @@ def _advice(past: Past, now: Outcome, outcomes: Sequence[tuple[Candidate, Outcom
     best, then = min(outcomes, key=lambda each: each[1].cost(second_gb_min))
     if then.cost(second_gb_min) >= (1 - BETTER) * now.cost(second_gb_min):
         return msgspec.structs.replace(stay, why=f"{_silences(past)}; nothing costs a tenth less than now")
-    why = f"{_silences(past)}, a start takes {_seconds(past.start_s)}: {best.does}"
+    why = f"{best.does}: {_silences(past)}, a start takes {_seconds(past.start_s)}"
     return msgspec.structs.replace(stay, advised=best, then=then, why=why)
 
 
 def _silences(past: Past) -> str:
     half, nearly = (_minutes(past.quantile_min(part)) for part in (0.5, 0.99))
-    return f"{past.silences} silences, half {half}, 99 % {nearly}"
+    return f"half of {past.silences} silences {half}, 99 % {nearly}"
 
 
 def _minutes(minutes: int) -> str:
