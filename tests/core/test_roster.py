@@ -10,6 +10,7 @@ from corral.model import ExitCause, GatewayId, InstanceId, Observation, Revision
 from corral.policy import SCALERS, Rule, Terms
 from corral.policy.corral import Corral, CorralSettings
 from corral.roster import Action, Assign, Block, Decided, Release, Retire, Roster, Scaling, Start, Stop, read_scaling
+from corral.roster.convergence import Convergence
 
 F, G = RevisionId("default/f@1"), RevisionId("default/g@1")
 GATE, OTHER = GatewayId("gate"), GatewayId("other")
@@ -420,6 +421,21 @@ def test_idle_revisions_are_never_woken() -> None:
         roster.deployed(revision, scaling(), 0.0)
         roster.settled(revision, 0.0)
     assert roster.next_at is None
+
+
+def test_steady_load_converges_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As most seconds of most revisions are: what is asked then must cost little."""
+    roster = serving(ready=1)
+    run(roster, 1.0)
+    converged: list[float] = []
+    converge = Convergence.converge
+    monkeypatch.setattr(
+        Convergence, "converge", lambda self, known, now: converged.append(now) or converge(self, known, now)
+    )
+    for second in range(1, 61):
+        assert roster.observed(GATE, F, Observation(arrived=3, completed=3, peak=1, service_s=0.03), second) == []
+        assert run(roster, second + 0.999) == []
+    assert converged == []
 
 
 def test_wants_by_the_thousand_leave_few_timers_behind() -> None:

@@ -9,9 +9,10 @@ rest of the instance's start."""
 import heapq
 import random
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
 from math import ceil
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -46,6 +47,7 @@ class Simulation:
         # (moment, number, what is done, two arguments): without closures, as there are millions.
         self._heap: list[tuple[float, int, Callable[[Any, Any], None], Any, Any]] = []
         self._number = 0
+        self._ids = cast(Iterator[CallId], count(1))
         self._open = 0
         """Calls that have arrived and are not over."""
         self._instances: dict[InstanceId, Instance] = {}
@@ -76,6 +78,8 @@ class Simulation:
         # A keeper that keeps no zygotes of functions, where no code takes time to load.
         self._apply(self._roster.keeper_up({}, 0.0, zygotes={} if self._load_s else None))
         self._apply(self._roster.gateway_up(GATEWAY, {}, 0.0))
+        # Which day it was a trace does not say; minute 480 is eight o'clock of it.
+        self._apply(self._roster.clock(60.0 * self._trace.first_minute, 0.0))
         for lane in self._lanes:
             scaling = msgspec.structs.replace(
                 self._scaling, memory_mib=ceil(lane.function.memory_mib), trigger=lane.function.trigger
@@ -127,8 +131,7 @@ class Simulation:
 
     def _arrive(self, lane: Lane, service_s: float) -> None:
         now = self._now
-        self._number += 1
-        call = CallId(self._number)
+        call = next(self._ids)
         self._open += 1
         lane.count += 1
         if not lane.is_active:

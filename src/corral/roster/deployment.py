@@ -219,6 +219,10 @@ class Deployment:
             moments.append(self.asked_until)
         return min(moments, default=None)
 
+    def is_overdue(self, now: float) -> bool:
+        """Something is to be done about it, besides asking its scaler."""
+        return self.wanted > self.have or (self.asked > 0 and self.asked_until <= now)
+
     def tell_decision(self) -> list[Action]:
         """As it stands, if it is another than the one told last."""
         desired = self.wanted

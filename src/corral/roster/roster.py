@@ -345,8 +345,11 @@ class Roster:
         while (known := self._timers.take(now)) is not None:
             if known.ask_at is not None and known.ask_at <= now:
                 actions += self._convergence.hear(known, now)
-            else:
+            elif known.is_overdue(now):
                 actions += self._convergence.converge(known, now)
+            else:
+                # Something put the moment off since it was noted.
+                self._timers.arm(known, now)
         return actions + self._starts.look_again(now)
 
     @property
