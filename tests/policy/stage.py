@@ -44,7 +44,7 @@ class Stage:
         rule = SCALERS[engine]
         self._memory = None if rule.memory is None else rule.memory()
         self._common = None if rule.common is None else rule.common()
-        self._concurrency = concurrency
+        self.concurrency = concurrency
         self.scaler = rule.make(self.terms())
         self.now = BEGUN
         self.ready, self.starting, self.desired = ready, 0, 0
@@ -73,7 +73,7 @@ class Stage:
         situation = Situation(
             ready=self.ready,
             starting=self.starting,
-            concurrency=self._concurrency,
+            concurrency=self.concurrency,
             is_watched=self.is_watched,
             in_namespace=self.ready + self.starting + self.others,
             **seen,

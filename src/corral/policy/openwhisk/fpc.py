@@ -30,10 +30,10 @@ class Fpc:
         """Containers to add now."""
         messages = self._messages
         if messages is None or messages.is_over(now):
+            self._state, self.check_at = State.RUNNING, None
             if not (seen.waiting or seen.second):
                 return 0
             messages = self._messages = Messages(now)
-            self._state, self.check_at = State.RUNNING, None
         messages.learn(seen, now)
         is_due = self.check_at is not None and now >= self.check_at
         if is_due or (seen.waiting and not seen.have):
@@ -54,7 +54,7 @@ class Fpc:
             messages.checked()
         # With no more messages than at this check the next may still find some of them stale, or another limit.
         may_age = queue.messages > 0 and queue.stale == 0 and messages.in_starting(seen) > 0
-        is_moving = result.step in (Step.ADD, Step.THROTTLE, Step.UNTHROTTLE)
+        is_moving = result.step in (Step.ADD, Step.UNTHROTTLE) or self._state is State.THROTTLED
         self.check_at = self._next_check(messages, now) if is_moving or may_age else None
         return result.add
 

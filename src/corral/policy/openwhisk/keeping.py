@@ -27,9 +27,14 @@ class Keeping:
         if seen.joined:
             needed = max(needed, seen.have)
         for window in self._windows:
-            if needed:
-                window.add(needed, now)
             window.expire(now)
+        if needed:
+            self.need(needed, now)
+
+    def need(self, containers: int, now: float) -> None:
+        """So many are needed at once, also those that are only about to start."""
+        for window in self._windows:
+            window.add(containers, now)
 
     @property
     def least(self) -> int:

@@ -32,6 +32,8 @@ class OpenWhisk:
             starts, check_at = self._classic(seen), None
         else:
             starts, check_at = self._fpc.starts(seen, now), self._fpc.check_at
+        if starts:
+            self._keeping.need(seen.have + starts, now)
         least = self._keeping.least
         desired = starts + (seen.have if seen.waiting or starts else min(seen.have, least))
         moments = [at for at in (check_at, self._keeping.expires_at) if at is not None]
