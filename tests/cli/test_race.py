@@ -135,3 +135,14 @@ def test_a_trace_that_does_not_parse_writes_nothing(tmp_path: Path) -> None:
     said = refused("--trace", str(tmp_path / "trace.csv"), "--report", str(tmp_path / "out.html"))
     assert "line 2" in said and "end_timestamp" in said
     assert [path.name for path in tmp_path.iterdir()] == ["trace.csv"]
+
+
+def test_written_trace_gives_the_same_race(tmp_path: Path) -> None:
+    folder = tmp_path / "trace"
+    folder.mkdir()
+    said = raced("--demo", "--policies", "corral", "--write-trace", str(folder), "--json", str(tmp_path / "made.json"))
+    assert f"wrote {folder / 'durations.csv'}" in said
+    raced("--trace", str(folder), "--policies", "corral", "--json", str(tmp_path / "read.json"))
+    made, read = (json.loads((tmp_path / name).read_text()) for name in ("made.json", "read.json"))
+    assert read["contenders"] == made["contenders"]
+    assert len(read["course"]["sha256"]) == 3

@@ -3,10 +3,9 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import click
 
@@ -14,23 +13,18 @@ from corral import __version__
 from corral.cli.output import print_table
 from corral.errors import Invalid
 from corral.package.scaling import value_of
-from corral.race import judge
 from corral.race.arrivals import ARRIVALS, Arrivals
 from corral.race.coldstart import MEASURED, ColdStart, fixed
 from corral.race.conditions import Conditions
+from corral.race.entrants import Entrants, InBins, InEvents
+from corral.race.export import TRACE_FILES, files_2019
 from corral.race.formats import read_trace
-from corral.race.keepers import KEEPERS, keeper_of
-from corral.race.minutes import keep
 from corral.race.outcome import ALL, Contender, Outcome
 from corral.race.pareto import pareto
-from corral.race.policies import FIXED_DEFAULTS, defaults, policies_of
-from corral.race.race import check
-from corral.race.race import race as simulated
 from corral.race.report import report as html_of
 from corral.race.results import csv_of, json_of
 from corral.race.sentences import headline
 from corral.race.synthetic import synthetic
-from corral.race.terms import in_bins, in_events
 from corral.race.trace import Trace
 from corral.race.verdict import verdict
 from corral.race.whole import check_places, write_whole
@@ -57,6 +51,9 @@ Place = click.Path(path_type=Path, dir_okay=False)
 @click.option("--json", "as_json", type=Place, metavar="FILE", help="Write the figures as JSON.")
 @click.option("--csv", "as_csv", type=Place, metavar="FILE", help="Write the figures as CSV.")
 @click.option("--picture", type=Place, metavar="FILE", help="Write the picture of latency and memory, SVG.")
+@click.option(
+    "--write-trace", "folder", type=click.Path(path_type=Path), metavar="FOLDER", help="What is raced on, as CSV."
+)
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Policies at the same time [one per core].")
 def race(
     source: Path | None,
@@ -72,6 +69,7 @@ def race(
     as_json: Path | None,
     as_csv: Path | None,
     picture: Path | None,
+    folder: Path | None,
     processes: int | None,
 ) -> None:
     """Serve a trace of calls under each policy in turn, in a simulation that runs Corral's own pools and rules, and
@@ -79,7 +77,9 @@ def race(
 
     PATH is a folder with invocations.csv, durations.csv and memory.csv as Azure Functions published them in 2019, or a
     file as they did in 2021. The same trace, policies and seed give the same report, byte for byte."""
-    entrants: Entrants = InBins(named) if bins else InEvents(named, seed, cold_start_of(start), arrivals, processes)
+    conditions = Conditions(seed=seed, arrivals=arrivals, cold_start=cold_start_of(start))
+    parallel = processes or len(os.sched_getaffinity(0))
+    entrants: Entrants = InBins(named) if bins else InEvents(named, value_of, conditions, parallel)
     places: Sequence[tuple[Path | None, Callable[[Outcome], str]]] = (
         (html, html_of),
         (as_json, json_of),
@@ -87,59 +87,22 @@ def race(
         (picture, picture_of),
     )
     wanted = [(path, writer) for path, writer in places if path is not None]
-    check_places([path for path, _ in wanted])
-    outcome = entrants.race(cut(trace_of(source, demo, seed), count, span))
-    write_whole({path: writer(outcome) for path, writer in wanted})
+    check_places([*(path for path, _ in wanted), *(folder / name for name in TRACE_FILES if folder is not None)])
+    trace = cut(trace_of(source, demo, seed), count, span)
+    with progress(trace, entrants.labels) as told:
+        outcome = entrants.race(trace, __version__, told)
+    texts = {path: writer(outcome) for path, writer in wanted}
+    if folder is not None:
+        texts |= {folder / name: text for name, text in files_2019(trace).items()}
+    write_whole(texts)
     show(outcome)
-    for path, _ in wanted:
+    for path in texts:
         click.echo(f"wrote {path}")
 
 
 def picture_of(outcome: Outcome) -> str:
     found = verdict(outcome.contenders, ALL)
     return pareto(outcome.contenders, found, "pareto", f"Policies raced on {outcome.course.source}").file()
-
-
-class Entrants(Protocol):
-    """Policies that were understood, and how they are raced."""
-
-    def race(self, trace: Trace) -> Outcome: ...
-
-
-class InEvents:
-    """Every call and every instance is simulated."""
-
-    def __init__(
-        self, named: str | None, seed: int, cold_start: ColdStart, arrivals: Arrivals, processes: int | None
-    ) -> None:
-        self._policies = policies_of(",".join(defaults()) if named is None else named, value_of)
-        self._conditions = Conditions(seed=seed, cold_start=cold_start, arrivals=arrivals)
-        check(self._policies, self._conditions)
-        self._processes = processes or len(os.sched_getaffinity(0))
-
-    def race(self, trace: Trace) -> Outcome:
-        how = self._conditions
-        with progress(trace, self._policies) as told:
-            scores = simulated(
-                trace, self._policies, how.seed, how.arrivals, how.cold_start, told, processes=self._processes
-            )
-        return judge.outcome(trace, judge.course(trace, __version__, in_events(how)), scores)
-
-
-class InBins:
-    """Minutes with and without calls are all that counts."""
-
-    def __init__(self, named: str | None) -> None:
-        names = [name.strip() for name in named.split(",")] if named is not None else [*KEEPERS, *FIXED_DEFAULTS]
-        self._keepers = {name: keeper_of(name) for name in names}
-
-    def race(self, trace: Trace) -> Outcome:
-        with progress(trace, self._keepers) as told:
-            kept = {}
-            for name, keeper in self._keepers.items():
-                kept[name] = keep(trace, keeper)
-                told(name, 1.0)
-        return judge.outcome_in_bins(trace, judge.course(trace, __version__, in_bins()), kept)
 
 
 def trace_of(source: Path | None, demo: bool, seed: int) -> Trace:
@@ -172,7 +135,7 @@ def cold_start_of(said: str) -> ColdStart:
 
 
 @contextmanager
-def progress(trace: Trace, policies: Mapping[str, object]) -> Iterator[Callable[[str, float], None]]:
+def progress(trace: Trace, policies: Sequence[str]) -> Iterator[Callable[[str, float], None]]:
     """A bar on a terminal; elsewhere nothing."""
     done = dict.fromkeys(policies, 0.0)
     label = f"{trace.total:,} calls under {len(policies)} policies"

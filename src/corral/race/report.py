@@ -1,6 +1,6 @@
 """The report: one HTML file that needs nothing else, for a manager to read and an engineer to check."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from importlib.resources import files
 
@@ -13,7 +13,7 @@ from corral.race.sentences import headline, recommendation
 from corral.race.tables import meanings, table
 from corral.race.timeline import timeline
 from corral.race.verdict import verdict
-from corral.race.words import share
+from corral.race.words import number, share
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """For the browser: whatever a trace's names may hold, nothing is fetched and nothing runs."""
@@ -92,10 +92,20 @@ def _tables(outcome: Outcome) -> Iterator[str]:
         name = f"<code>{escape(course.dominating)}</code>"
         yield f"<p class=note>The dominating function makes {part} of all calls: {name}</p>"
     yield meanings()
-    refusing = ", ".join(f"{each.name}: {each.refused:,}" for each in outcome.contenders if each.refused)
-    if refusing:
-        yield f"<p class=note>Calls refused, which count with the time they were held: {escape(refusing)}.</p>"
+    for said, value in (
+        ("Of the idle memory, warm pools, in GB-min", lambda each: each.pool_gb_min),
+        ("Zygotes of functions, which start instances under every policy alike and are not in idle memory, in GB-min",
+         lambda each: each.zygote_gb_min),
+        ("Calls refused, which count with the time they were held", lambda each: each.refused),
+    ):  # fmt: skip
+        yield _remark(said, {each.name: value(each) for each in outcome.contenders})
     yield "</section>"
+
+
+def _remark(said: str, value_by_policy: Mapping[str, float]) -> str:
+    """Nothing where all are 0."""
+    known = "; ".join(f"{name} {number(value)}" for name, value in value_by_policy.items() if value)
+    return f"<p class=note>{said}: {escape(known)}.</p>" if known else ""
 
 
 def _classes(outcome: Outcome) -> Iterator[str]:
