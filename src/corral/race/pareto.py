@@ -11,7 +11,7 @@ from corral.race.verdict import Verdict
 from corral.race.words import number, seconds
 
 WIDTH, HEIGHT = 760, 440
-LEFT, RIGHT, TOP, BOTTOM = 72.0, 744.0, 16.0, 388.0
+LEFT, RIGHT, TOP, BOTTOM = 88.0, 744.0, 16.0, 388.0
 
 
 def pareto(contenders: Sequence[Contender], verdict: Verdict, name: str, title: str) -> Picture:

@@ -84,7 +84,7 @@ def _figure(drawn: str, title: str) -> str:
 def _tables(outcome: Outcome) -> Iterator[str]:
     course = outcome.course
     yield '<section aria-labelledby="h-all"><h2 id="h-all">The figures</h2>'
-    yield "<p class=note><span class=won>■</span> unbeaten: no other policy is better on both axes.</p>"
+    yield "<p class=note><span class=won>■</span> unbeaten.</p>"
     yield table(outcome.contenders, ALL, "All functions")
     if course.dominating is not None:
         yield table(outcome.contenders, REST, "Without the dominating function")
@@ -92,19 +92,21 @@ def _tables(outcome: Outcome) -> Iterator[str]:
         name = f"<code>{escape(course.dominating)}</code>"
         yield f"<p class=note>The dominating function makes {part} of all calls: {name}</p>"
     yield meanings()
-    for said, value in (
-        ("Of the idle memory, warm pools, in GB-min", lambda each: each.pool_gb_min),
-        ("Zygotes of functions, which start instances under every policy alike and are not in idle memory, in GB-min",
-         lambda each: each.zygote_gb_min),
-        ("Calls refused, which count with the time they were held", lambda each: each.refused),
-    ):  # fmt: skip
-        yield _remark(said, {each.name: value(each) for each in outcome.contenders})
+    pools, zygotes, refused = (
+        {each.name: number(getattr(each, what)) for each in outcome.contenders if getattr(each, what)}
+        for what in ("pool_gb_min", "zygote_gb_min", "refused")
+    )
+    yield _remark("Of the idle memory, warm pools, in GB-min", pools)
+    yield _remark(
+        "Memory of functions' zygotes, in GB-min; in no figure above, as all policies get them alike", zygotes
+    )
+    yield _remark("Calls refused, which count with the time they were held", refused)
     yield "</section>"
 
 
-def _remark(said: str, value_by_policy: Mapping[str, float]) -> str:
-    """Nothing where all are 0."""
-    known = "; ".join(f"{name} {number(value)}" for name, value in value_by_policy.items() if value)
+def _remark(said: str, value_by_policy: Mapping[str, str]) -> str:
+    """Nothing where there is nothing to say."""
+    known = "; ".join(f"{name} {value}" for name, value in value_by_policy.items())
     return f"<p class=note>{said}: {escape(known)}.</p>" if known else ""
 
 
