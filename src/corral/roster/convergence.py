@@ -22,7 +22,14 @@ class Convergence:
         """As in policy.Situation."""
         self.starts = Starts(admission, revisions, instances, timers, ask=self.ask, converge=self.converge)
 
-    def ask(
+    def ask(self, known: Deployment, now: float, *, joined: bool = False, because: str = "") -> list[Action]:
+        """Its instances changed, or its terms. `because`: for people, what happened."""
+        if known.is_removed:
+            return []
+        self._decide(known, self._situation(known, joined=joined), now, because)
+        return self.converge(known, now)
+
+    def hear(
         self,
         known: Deployment,
         now: float,
@@ -30,14 +37,35 @@ class Convergence:
         waiting: int = 0,
         executing: int = 0,
         oldest_wait_s: float = 0.0,
-        joined: bool = False,
+        second: Observation | None = None,
         usage: Usage | None = None,
-        because: str = "",
     ) -> list[Action]:
-        """Its instances or what is wanted of them may have changed, or something was learnt."""
+        """Calls wait, a second has closed, it was measured, or its scaler's moment has come: nothing else has changed
+        since its last event. Mostly nothing is to be done, and this is asked more often than all others together."""
         if known.is_removed:
             return []
-        situation = Situation(
+        situation = self._situation(
+            known, waiting=waiting, executing=executing, oldest_wait_s=oldest_wait_s, second=second, usage=usage
+        )
+        self._decide(known, situation, now)
+        if not known.is_even:
+            return self.converge(known, now)
+        self._timers.arm(known, now)
+        # A zygote may take the room of instances that fall behind in worth; who waits for a start may not.
+        return self.starts.serve(now) if self._admission.zygotes.due_mib else []
+
+    def _situation(
+        self,
+        known: Deployment,
+        *,
+        waiting: int = 0,
+        executing: int = 0,
+        oldest_wait_s: float = 0.0,
+        second: Observation | None = None,
+        joined: bool = False,
+        usage: Usage | None = None,
+    ) -> Situation:
+        return Situation(
             ready=known.ready,
             starting=known.count[State.STARTING],
             concurrency=known.scaling.at_once,
@@ -45,6 +73,7 @@ class Convergence:
             waiting=waiting,
             executing=executing,
             oldest_wait_s=oldest_wait_s,
+            second=second,
             joined=joined,
             usage=usage,
             start_s=known.start_s,
@@ -52,30 +81,6 @@ class Convergence:
             wall_offset_s=self.wall_offset_s,
             is_watched=self._instances.is_watched,
         )
-        self._decide(known, situation, now, because)
-        return self.converge(known, now)
-
-    def hear(self, known: Deployment, now: float, second: Observation | None = None) -> list[Action]:
-        """A second has closed, or its scaler's moment has come; nothing else has changed since its last event. Mostly
-        nothing is to be done: this is asked more often than all others together."""
-        if known.is_removed:
-            return []
-        situation = Situation(
-            ready=known.ready,
-            starting=known.count[State.STARTING],
-            concurrency=known.scaling.at_once,
-            in_namespace=self._instances.in_namespace(known.id),
-            second=second,
-            start_s=known.start_s,
-            memory_mib=known.next_mib,
-            wall_offset_s=self.wall_offset_s,
-            is_watched=self._instances.is_watched,
-        )
-        self._decide(known, situation, now)
-        if not known.is_even or self._admission.is_waiting(known):
-            return self.converge(known, now)
-        self._timers.arm(known, now)
-        return self.starts.serve(now)
 
     def _decide(self, known: Deployment, situation: Situation, now: float, because: str = "") -> None:
         decision = known.scaler.decide(situation, now)

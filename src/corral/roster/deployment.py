@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from math import inf
 
 from corral.model import GatewayId, InstanceId, RevisionId
 from corral.policy import Scaler
@@ -212,12 +213,13 @@ class Deployment:
 
     def due_at(self, now: float) -> float | None:
         """When something is to be done about it though nothing happens; None: never."""
-        moments = [] if self.ask_at is None else [self.ask_at]
-        if self.start_at > now and self.wanted > self.have:
-            moments.append(self.start_at)
+        at = inf if self.ask_at is None else self.ask_at
         if self.asked:
-            moments.append(self.asked_until)
-        return min(moments, default=None)
+            at = min(at, self.asked_until)
+        start_at = self.start_at
+        if start_at > now and self.wanted > self.have:
+            at = min(at, start_at)
+        return None if at == inf else at
 
     def is_overdue(self, now: float) -> bool:
         """Something is to be done about it, besides asking its scaler."""

@@ -130,9 +130,11 @@ class Roster:
         if known is None or known.is_removed or not self._instances.has_gateway(gateway):
             return ()
         known.wanted_until = now + WANTED_S
-        known.limit(None)
+        if known.cap is not None:
+            known.limit(None)
+            self._starts.note(known)
         known.seems_busy(waiting + executing, now)
-        return self._convergence.ask(known, now, waiting=waiting, executing=executing, oldest_wait_s=oldest_wait_s)
+        return self._convergence.hear(known, now, waiting=waiting, executing=executing, oldest_wait_s=oldest_wait_s)
 
     def observed(self, gateway: GatewayId, revision: RevisionId, seen: Observation, now: float) -> Sequence[Action]:
         """A closed second in which the gateway had calls of the revision."""
@@ -239,7 +241,7 @@ class Roster:
         memory = {instance: memory_mib for instance, (_, memory_mib) in instances.items()}
         actions = self._learn_memory(memory, zygotes, now)
         for known, usage in usage_by_revision(self._instances, instances, now):
-            actions += self._convergence.ask(known, now, usage=usage)
+            actions += self._convergence.hear(known, now, usage=usage)
         return actions
 
     def is_measured(self, revision: RevisionId) -> bool:
