@@ -139,7 +139,8 @@ def progress(trace: Trace, policies: Sequence[str]) -> Iterator[Callable[[str, f
     """A bar on a terminal; elsewhere nothing."""
     done = dict.fromkeys(policies, 0.0)
     label = f"{trace.total:,} calls under {len(policies)} policies"
-    with click.progressbar(length=1000, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    is_hidden = not sys.stderr.isatty()
+    with click.progressbar(length=1000, label=label, file=sys.stderr, hidden=is_hidden, show_eta=False) as bar:
 
         def told(policy: str, part: float) -> None:
             done[policy] = part

@@ -10,7 +10,7 @@ from corral.race.outcome import ALL, REST, Contender, Course, Outcome
 from corral.race.pareto import pareto
 from corral.race.results import json_of
 from corral.race.sentences import headline, recommendation
-from corral.race.tables import meanings, table
+from corral.race.tables import glance, meanings, table
 from corral.race.timeline import timeline
 from corral.race.verdict import verdict
 from corral.race.words import number, share
@@ -112,6 +112,7 @@ def _remark(said: str, value_by_policy: Mapping[str, str]) -> str:
 
 def _classes(outcome: Outcome) -> Iterator[str]:
     yield '<section aria-labelledby="h-kinds"><h2 id="h-kinds">By kind of traffic</h2>'
+    yield glance(outcome)
     for name, meaning in MEANING.items():
         group = outcome.course.groups.get(name)
         if group is None:

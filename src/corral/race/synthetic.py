@@ -88,7 +88,7 @@ def synthetic(functions: int = 500, minutes: int = 480, seed: int = 1) -> Trace:
         first_minute=FIRST_MINUTE,
         minutes=minutes,
         sha256={},
-        source=f"synthetic, seed {seed}",
+        source=f"a made-up trace, seed {seed}",
         notes=("The trace is made up, with the statistics of 500 functions of the Azure Functions trace of 2019.",),
     )
 

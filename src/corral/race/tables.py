@@ -1,11 +1,12 @@
-"""The figures of a group as an HTML table."""
+"""The figures of a group, and the recommendations, as HTML tables."""
 
 from collections.abc import Callable, Sequence
 from html import escape
 
 import msgspec
 
-from corral.race.outcome import Contender, Figures
+from corral.race.classes import MEANING
+from corral.race.outcome import Contender, Figures, Outcome
 from corral.race.verdict import verdict
 from corral.race.words import number, percent, seconds
 
@@ -58,3 +59,21 @@ def _row(name: str, figures: Figures, columns: Sequence[Column], has_won: bool) 
     cells = "".join(f"<td>{'–' if value is None else each.said(value)}</td>" for each, value in values)
     mark = ' <span class=won title="unbeaten">■<span class=spoken> unbeaten</span></span>' if has_won else ""
     return f'<tr><th scope="row">{escape(name)}{mark}</th>{cells}</tr>'
+
+
+def glance(outcome: Outcome) -> str:
+    """Which policy suits which kind of traffic, in a line for each."""
+    heads = ("kind of traffic", "functions", "calls", "recommended", "if only callers count", "if only memory counts")
+    rows = (_kind(outcome, name) for name in MEANING if name in outcome.course.groups)
+    return (
+        '<div class=wide role="region" tabindex="0" aria-label="Recommendations"><table><caption>Recommendations'
+        f"</caption><thead><tr>{''.join(f'<th scope=col>{head}</th>' for head in heads)}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _kind(outcome: Outcome, name: str) -> str:
+    found, group = verdict(outcome.contenders, name), outcome.course.groups[name]
+    chosen = (found.balanced.name, found.quickest.name, found.smallest.name)
+    cells = (f"{group.functions:,}", f"{group.calls:,}", *(escape(each) for each in chosen))
+    return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'

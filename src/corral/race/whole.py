@@ -25,7 +25,8 @@ def check_places(paths: list[Path]) -> None:
 
 
 def write_whole(texts: Mapping[Path, str]) -> None:
-    """All of them or, when one cannot be written, none that was not there before. Raises Invalid."""
+    """Every text is on the disk before the first takes its place, so one that finds it full leaves all as it was.
+    Raises Invalid."""
     drafts: dict[Path, Path] = {}
     try:
         for path, text in texts.items():
