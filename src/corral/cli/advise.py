@@ -1,5 +1,6 @@
 """`corral advise`: which scaling rule each function's own past speaks for, and what it would have saved."""
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from corral.cli.demand import DAYS
 from corral.cli.options import json_option, url_option
 from corral.cli.output import print_json, print_table
 from corral.errors import NotFound
-from corral.race.advice import SECOND_GB_MIN, Advice, Candidate, advise, scaling_with
+from corral.race.advice import CANDIDATES, SECOND_GB_MIN, Advice, Candidate, advise, scaling_with
 from corral.race.alone import Said
 from corral.race.past import MINUTE_S, Past
 
@@ -49,7 +50,7 @@ def advise_command(
     views = _views(client, namespace, days)
     pasts = [_past(name, described, demand) for name, (described, demand) in views.items()]
     said = {name: _said(described["scaling"]) for name, (described, _) in views.items()}
-    advices = advise(pasts, said, second_gb_min)
+    advices = _reckoned(pasts, said, second_gb_min)
     changes = [
         _change(each.advised, said[each.name], views[each.name][0]["scaling"], functions_path(namespace, each.name))
         for each in advices
@@ -80,6 +81,13 @@ def _views(client: Client, namespace: str, days: int) -> dict[str, tuple[Mapping
         except NotFound:
             continue
     return views
+
+
+def _reckoned(pasts: Sequence[Past], said: Mapping[str, Said], second_gb_min: float) -> Sequence[Advice]:
+    """With a bar on a terminal: many functions take minutes."""
+    label, is_hidden = f"{len(pasts)} functions under {len(CANDIDATES)} rules", not sys.stderr.isatty()
+    with click.progressbar(CANDIDATES, label=label, file=sys.stderr, hidden=is_hidden) as candidates:
+        return advise(pasts, said, second_gb_min, candidates)
 
 
 def _past(name: str, described: Mapping[str, Any], demand: Mapping[str, Any]) -> Past:

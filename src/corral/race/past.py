@@ -7,9 +7,9 @@ import msgspec
 MINUTE_S = 60.0
 MOMENTS_MINUTE_MAX = 12
 """Of one minute: more calls leave no silence that would be worth a start."""
-MOMENTS_MAX = 6_000
-"""Of one function, 1 s of reckoning: of one that is called all the time its last eight hours tell as much as a
-fortnight."""
+MOMENTS_MAX = 4_000
+"""Of one function, 1 s of reckoning: of one that is called all the time its last five hours tell as much as a
+fortnight, and of one that is called each five minutes this is a fortnight."""
 
 
 class Past(msgspec.Struct, frozen=True, kw_only=True):
