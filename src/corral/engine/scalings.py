@@ -79,7 +79,7 @@ class Scalings:
         assert now.scaling is not None and now.min is not None and now.max is not None and now.idle_s is not None
         engine, settings = read_scaling(now.scaling)
         return Scaling(
-            min=min(max(now.min, settings.keeps), now.max),
+            min=settings.fewest(now.min, now.max),
             max=now.max,
             initial=initial,
             idle_s=now.idle_s,

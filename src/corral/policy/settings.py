@@ -26,6 +26,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         are promised as those are, also to a function that nobody has called yet."""
         return 0
 
+    def fewest(self, least: int, most: int) -> int:
+        """What stays of a function whose own `min` and `max` these are."""
+        return min(max(least, self.keeps), most)
+
     @property
     def acts_alone(self) -> bool:
         """By these settings its scaler starts instances though nothing happens: it is asked from the start."""

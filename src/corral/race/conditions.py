@@ -56,7 +56,7 @@ def scaling_of(said: Mapping[str, ScalingValue], conditions: Conditions) -> Scal
         raise Invalid(*problems)
     engine, settings = read_scaling(rule)
     return Scaling(
-        min=limits.min,
+        min=settings.fewest(limits.min, limits.max),
         max=limits.max,
         initial=0,
         idle_s=limits.idle_s,
