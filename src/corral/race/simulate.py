@@ -18,17 +18,21 @@ import msgspec
 
 from corral import pool, roster
 from corral.model import CallId, GatewayId, InstanceId, Observation, RevisionId, ScalingValue
+from corral.policy import SCALERS, Kind, StockTerms
 from corral.race.arrivals import Calls
 from corral.race.conditions import Conditions, scaling_of
 from corral.race.gauge import Gauge
 from corral.race.lane import Instance, Lane
 from corral.race.score import Score, rank
 from corral.race.trace import Trace
+from corral.race.warm_pool import WarmPool, kind_of
 
 GATEWAY = GatewayId("gateway")
 OK = pool.Outcome.OK
 QUEUE = 1_000_000
 """Calls that may wait for a function: none is refused for its number."""
+RUNTIME = "python3"
+"""Of all functions: a trace does not say."""
 LATE_S = 0.0001
 """So late do the engine's timers go off. A rule that counts a minute from a call's second hears of the call that comes
 just a minute later before it decides, as it mostly would."""
@@ -70,6 +74,10 @@ class Simulation:
             for number, function in enumerate(trace.functions)
         ]
         self._lane_by_revision = {lane.revision: lane for lane in self._lanes}
+        self._pool_rng = random.Random(f"{conditions.seed}/warm pool")
+        stock = SCALERS[scaling.engine].stock
+        terms = StockTerms(rng=self._pool_rng, runtimes=(RUNTIME,), settings=scaling.settings)
+        self._warm = WarmPool(None if stock is None else stock(terms), self._window_s)
 
     # -- the run --------------------------------------------------------------------------------------------
 
@@ -86,6 +94,7 @@ class Simulation:
             )
             self._apply(self._roster.deployed(lane.revision, scaling, 0.0))
             self._apply(self._roster.settled(lane.revision, 0.0))
+        self._restock()
         self._at(1.0, self._close_second, None, None)
         for minute in range(self._trace.minutes):
             self._pass(self._calls_of(minute), 60.0 * (minute + 1))
@@ -97,6 +106,7 @@ class Simulation:
         for lane in self._lanes:
             lane.zygote_ended(self._window_s, self._window_s)
         self._gauge.close(self._window_s)
+        self._warm.close()
 
     def _calls_of(self, minute: int) -> list[tuple[float, int, float]]:
         """(moment, number of the lane, how long it takes), in order."""
@@ -320,6 +330,31 @@ class Simulation:
         self._instances[instance] = started
         self._gauge.change(1, self._now)
         self._at(started.ready_at, self._ready, instance, None)
+        self._take_unbound(lane)
+
+    # -- its warm pool --------------------------------------------------------------------------------------
+
+    def _take_unbound(self, lane: Lane) -> None:
+        if self._warm.take(kind_of(lane.function, RUNTIME), self._now):
+            self._gauge.change(-1, self._now)
+        self._restock()
+
+    def _unbound_made(self, kind: Kind, _: None) -> None:
+        self._warm.made(kind, self._now)
+        self._restock()
+
+    def _restock(self) -> None:
+        warm, now = self._warm, self._now
+        before, due = warm.size, warm.next_at
+        for kind in warm.restock(now):
+            self._at(now + self._conditions.cold_start.draw(self._pool_rng), self._unbound_made, kind, None)
+        self._gauge.change(warm.size - before, now)
+        if warm.next_at is not None and warm.next_at != due:
+            self._at(max(now, warm.next_at), self._look_at_pool, warm.next_at, None)
+
+    def _look_at_pool(self, at: float, _: None) -> None:
+        if self._warm.next_at == at:
+            self._restock()
 
     # -- the result -----------------------------------------------------------------------------------------
 
@@ -337,14 +372,14 @@ class Simulation:
             refused=sum(lane.refused for lane in lanes),
             cold_calls=sum(lane.cold_calls for lane in lanes),
             cold_starts=sum(each.cold_starts for each in functions),
-            starts=sum(each.starts for each in functions),
+            starts=sum(each.starts for each in functions) + self._warm.unused,
             added_s=sum(each.added_s for each in functions),
             added_p50_ms=p50,
             added_p99_ms=p99,
             added_p999_ms=p999,
             added_max_ms=most,
-            idle_gb_min=sum(each.idle_gb_min for each in functions),
-            pool_gb_min=0.0,
+            idle_gb_min=sum(each.idle_gb_min for each in functions) + self._warm.gb_min,
+            pool_gb_min=self._warm.gb_min,
             zygote_gb_min=sum(lane.zygote_gb_min for lane in lanes),
             busy_gb_min=sum(each.busy_gb_min for each in functions),
             instances=self._gauge.means,
