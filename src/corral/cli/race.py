@@ -75,8 +75,9 @@ def race(
     """Serve a trace of calls under each policy in turn, in a simulation that runs Corral's own pools and rules, and
     say who wins on what: added latency, cold starts and idle memory.
 
-    PATH is a folder with invocations.csv, durations.csv and memory.csv as Azure Functions published them in 2019, or a
-    file as they did in 2021. The same trace, policies and seed give the same report, byte for byte."""
+    PATH is a folder with invocations.csv, durations.csv and memory.csv as Azure Functions published them in 2019, a
+    file as they did in 2021, or what `corral record` wrote. The same trace, policies and seed give the same report,
+    byte for byte."""
     conditions = Conditions(seed=seed, arrivals=arrivals, cold_start=cold_start_of(start))
     parallel = processes or len(os.sched_getaffinity(0))
     entrants: Entrants = InBins(named) if bins else InEvents(named, value_of, conditions, parallel)

@@ -6,6 +6,9 @@ from corral.race.outcome import ALL, REST, Contender, Figures, Outcome
 from corral.race.verdict import Verdict, verdict
 from corral.race.words import gb_min, listed, number, seconds, share, times
 
+HALVED = "under no other policy is one of the two halved without the other at least doubled"
+"""What the least product of latency and memory means."""
+
 
 def headline(outcome: Outcome) -> Iterator[str]:
     """Who wins on what."""
@@ -16,6 +19,7 @@ def headline(outcome: Outcome) -> Iterator[str]:
         return
     yield _quickest(whole)
     yield _smallest(whole)
+    yield from _balanced(whole)
     yield _standing(whole, len(outcome.contenders))
     yield from _fewest(whole)
     yield from _rest(outcome, whole)
@@ -28,7 +32,7 @@ def recommendation(outcome: Outcome, group: str) -> str:
     said = f"{found.balanced.name}: {_paid(figures)} at {_idle(figures)}."
     if len(found.unbeaten) == 1:
         return f"{said} It is the best on both, so there is nothing to weigh."
-    said += " Under no other policy is one of the two halved without the other at least doubled."
+    said += f" {HALVED.capitalize()}."
     if found.quickest.name != found.balanced.name:
         said += f" If only callers count: {_named(found.quickest, group)}."
     if found.smallest.name != found.balanced.name:
@@ -63,6 +67,11 @@ def _smallest(whole: Verdict) -> str:
         f"{times(theirs.idle_gb_min, mine.idle_gb_min)} as much. Its callers pay {times(mine.cost, theirs.cost)} as "
         f"much as those of {most.name}: {_paid(mine)}."
     )
+
+
+def _balanced(whole: Verdict) -> Iterator[str]:
+    if len(whole.unbeaten) > 1:
+        yield f"{_named(whole.balanced, ALL)} is the balanced choice: {HALVED}."
 
 
 def _standing(whole: Verdict, count: int) -> str:
