@@ -1,14 +1,19 @@
 """What a function's past speaks for."""
 
 import random
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 import pytest
 
-from corral.race.advice import CANDIDATES, Advice, advise
-from corral.race.alone import Said
+from corral.race.advice import CANDIDATES, Advice, advise, advised, keep
+from corral.race.alone import Outcome, Said
+from corral.race.formats import read_trace
 from corral.race.past import MOMENTS_MAX, MOMENTS_MINUTE_MAX, Past
+from corral.race.trace import Function
+
+from .traces import real_trace
 
 DAY = 1440
 UNTIL = 20_000 * DAY
@@ -116,3 +121,33 @@ def test_candidates_are_all_allowed() -> None:
     found = advise([past_of([0])], {"f": NOW})
     assert len(found) == 1
     assert len({(tuple(each.scaling.items()), each.idle_s) for each in CANDIDATES}) == len(CANDIDATES)
+
+
+def seen_of(function: Function, first: int, last: int) -> Past:
+    """Its minutes from `first` to before `last`, as an engine would have seen them."""
+    minutes = [(minute, function.counts[minute]) for minute in range(first, last) if function.counts[minute]]
+    idle = Counter(after - before - 1 for (before, _), (after, _) in pairwise(minutes))
+    idle[0] += sum(calls - 1 for _, calls in minutes)
+    return Past(
+        name=function.name,
+        minutes=minutes,
+        until=last - 1,
+        idle_minutes=idle,
+        memory_mib=function.memory_mib,
+        start_s=0.3,
+        service_s=min(60.0, function.durations.average_ms / 1000),
+    )
+
+
+def cost_of(outcomes: Mapping[str, Outcome]) -> float:
+    return sum(each.cost(10.0) for each in outcomes.values())
+
+
+def test_advice_of_the_first_hours_holds_for_the_next_ones() -> None:
+    functions = read_trace(real_trace("100")).spread(16).functions
+    before = [seen_of(each, 0, 240) for each in functions]
+    after = [seen_of(each, 240, 480) for each in functions]
+    now = {each.name: NOW for each in functions}
+    then = {each.name: NOW if each.advised is None else advised(NOW, each.advised) for each in advise(before, now)}
+    assert sum(rule != NOW for rule in then.values()) >= 5
+    assert cost_of(keep(after, then)) < 0.2 * cost_of(keep(after, now))

@@ -82,7 +82,7 @@ def advise(
     now = keep(latest, said)
     # Also those of which too little is known: what a rule shares among functions is learned of them too.
     called = [past for past in latest if past.minutes]
-    outcomes = [(each, keep(called, {name: _with(old, each) for name, old in said.items()})) for each in candidates]
+    outcomes = [(each, keep(called, {name: advised(old, each) for name, old in said.items()})) for each in candidates]
     return [
         _advice(past, used, now[past.name], _of(past.name, outcomes), second_gb_min)
         for past, used in zip(pasts, latest, strict=True)
@@ -119,7 +119,8 @@ def _called(past: Past) -> Iterator[tuple[float, str]]:
     return ((at, past.name) for at in past.moments())
 
 
-def _with(now: Said, candidate: Candidate) -> Said:
+def advised(now: Said, candidate: Candidate) -> Said:
+    """How the function is scaled when the advice is followed."""
     return Said(
         scaling=scaling_with(now, candidate),
         idle_s=now.idle_s if candidate.idle_s is None else candidate.idle_s,
