@@ -41,19 +41,21 @@ class Run:
 
 class Kpa:
     def __init__(self, terms: Terms) -> None:
-        self._terms, self._settings = terms, _settings_of(terms)
+        self._settings = _settings_of(terms)
+        self._rules, self._specs = _rules_of(terms), dict[int, Spec]()
         self._metrics = Metrics(self._settings)
         self._run: Run | None = None
 
     def retune(self, terms: Terms) -> None:
-        self._terms, self._settings = terms, _settings_of(terms)
+        self._settings = _settings_of(terms)
+        self._rules, self._specs = _rules_of(terms), {}
         self._metrics.resize(self._settings)
         if self._run is not None:
             self._run.evaluated_for = None
 
     def decide(self, seen: Situation, now: float) -> Decision:
         if self._run is None:
-            self._run = Run(self._spec(seen), self._rules(), seen, now)
+            self._run = Run(self._spec(seen.concurrency), self._rules, seen, now)
         run = self._run
         if run.is_asleep:
             self._wake(run, now)
@@ -85,7 +87,7 @@ class Kpa:
 
     def _evaluate(self, run: Run, seen: Situation, now: float) -> None:
         run.averages, run.evaluated_for = self._averages(floor(now)), seen.ready
-        run.autoscaler.respec(self._spec(seen))
+        run.autoscaler.respec(self._spec(seen.concurrency))
         if run.averages is not None:
             scale = run.autoscaler.scale(seen.ready, *run.averages, now)
             run.wanted, run.excess_burst = scale.desired, scale.excess_burst
@@ -98,7 +100,7 @@ class Kpa:
 
     def _reconcile(self, run: Run, seen: Situation, now: float) -> None:
         """When something that it goes by has changed, or it is time: not at each tick, as there."""
-        rules = self._rules()
+        rules = self._rules
         given = (run.wanted, run.excess_burst < 0, seen.ready, rules)
         if given == run.reconciled_for and (run.look_at is None or now < run.look_at):
             return
@@ -133,34 +135,12 @@ class Kpa:
 
     # -- what it goes by ------------------------------------------------------------------------------------
 
-    def _spec(self, seen: Situation) -> Spec:
-        settings = self._settings
-        target, total = resolve_target(settings, seen.concurrency)
-        return Spec(
-            target=target,
-            total=total,
-            burst_capacity=settings.target_burst_capacity,
-            panic_threshold=settings.panic_threshold_percent / 100,
-            max_up_rate=settings.max_scale_up_rate,
-            max_down_rate=settings.max_scale_down_rate,
-            window_s=settings.window_s,
-            activation_scale=settings.activation_scale,
-            delay_s=settings.scale_down_delay_s,
-        )
-
-    def _rules(self) -> Rules:
-        settings, terms = self._settings, self._terms
-        return Rules(
-            min=terms.min,
-            max=terms.max,
-            initial=terms.initial,
-            scale_to_zero=settings.scale_to_zero,
-            window_s=settings.window_s,
-            grace_s=settings.grace_s,
-            retention_s=settings.retention_s,
-            activation_timeout_s=settings.activation_timeout_s,
-            burst_capacity=settings.target_burst_capacity,
-        )
+    def _spec(self, concurrency: int) -> Spec:
+        """Made once: it is asked for at each tick."""
+        spec = self._specs.get(concurrency)
+        if spec is None:
+            spec = self._specs[concurrency] = _spec_of(self._settings, concurrency)
+        return spec
 
     # -- for people -----------------------------------------------------------------------------------------
 
@@ -188,6 +168,36 @@ class Kpa:
             "excess_burst": run.excess_burst,
             "panicking": float(run.autoscaler.panicking_since is not None),
         }
+
+
+def _spec_of(settings: KnativeSettings, concurrency: int) -> Spec:
+    target, total = resolve_target(settings, concurrency)
+    return Spec(
+        target=target,
+        total=total,
+        burst_capacity=settings.target_burst_capacity,
+        panic_threshold=settings.panic_threshold_percent / 100,
+        max_up_rate=settings.max_scale_up_rate,
+        max_down_rate=settings.max_scale_down_rate,
+        window_s=settings.window_s,
+        activation_scale=settings.activation_scale,
+        delay_s=settings.scale_down_delay_s,
+    )
+
+
+def _rules_of(terms: Terms) -> Rules:
+    settings = _settings_of(terms)
+    return Rules(
+        min=terms.min,
+        max=terms.max,
+        initial=terms.initial,
+        scale_to_zero=settings.scale_to_zero,
+        window_s=settings.window_s,
+        grace_s=settings.grace_s,
+        retention_s=settings.retention_s,
+        activation_timeout_s=settings.activation_timeout_s,
+        burst_capacity=settings.target_burst_capacity,
+    )
 
 
 def _settings_of(terms: Terms) -> KnativeSettings:
