@@ -58,8 +58,8 @@ class FunctionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max: int = 100
     initial: int = 1
     """Instances that must load before a deployment counts; 0 deploys without loading the code."""
-    idle_s: float = 15.0
-    """An instance idle for so long is stopped, down to `min`."""
+    idle_s: float | None = None
+    """An instance idle for so long is stopped, down to `min`; None: as the scaling rule finds right."""
     body_max_mib: float = 16.0
     queue: int = 1000
     scaling: dict[str, ScalingValue] = {}

@@ -53,7 +53,7 @@ def describe(name: str, secrets: bool, namespace: str, url: str | None, as_json:
             ("limits", f"{spec['memory_mib']} MiB, {spec['cpu']:g} cpu, timeout {spec['timeout_s']:g} s"),
             ("calls at once", f"{function.get('concurrency') or spec.get('concurrency') or 'known once loaded'}"),
             ("instances", f"{_count(function)} (min {scaling['min']}, max {scaling['max']})"),
-            ("idle ones", f"stop after {scaling['idle_s']:g} s" if scaling["engine"] == "corral" else ""),
+            ("idle ones", _idle(scaling)),
             ("calls", _calls(function["stats"])),
             ("scaling", f"engine {scaling['engine']}, {ORIGINS[scaling['origin']]}"),
             ("why", function.get("why") or ""),
@@ -134,6 +134,12 @@ def _calls(stats: dict[str, Any]) -> str:
     mean_s = stats.get("mean_service_s")
     took = f", {seconds(mean_s)} each on average" if mean_s else ""
     return f"{stats['arrived']} came, {stats['completed']} were completed, {stats['failed']} failed{took}"
+
+
+def _idle(scaling: dict[str, Any]) -> str:
+    if scaling["engine"] != "corral":
+        return ""
+    return "stay while they are worth it" if scaling["idle_s"] is None else f"stop after {scaling['idle_s']:g} s"
 
 
 def _count(function: dict[str, Any]) -> int:

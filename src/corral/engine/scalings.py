@@ -62,7 +62,7 @@ class Scalings:
         yield from _fit(self._spec(revision), tuning)
 
     def effective(self, revision: Revision) -> Tuning:
-        """All its fields are set; `scaling` has its engine."""
+        """All its fields are set, but for `idle_s` where nobody said any; `scaling` has its engine."""
         spec, live = self._spec(revision), self.tuning(revision)
         scaling = spec.scaling if live.scaling is None else live.scaling
         said = dict(scaling or self.default(revision.namespace))
@@ -76,7 +76,7 @@ class Scalings:
     def of(self, revision: Revision, initial: int) -> Scaling:
         """What the Roster goes by. `initial` counts only while the deployment is verified."""
         now = self.effective(revision)
-        assert now.scaling is not None and now.min is not None and now.max is not None and now.idle_s is not None
+        assert now.scaling is not None and now.min is not None and now.max is not None
         engine, settings = read_scaling(now.scaling)
         return Scaling(
             min=settings.fewest(now.min, now.max),

@@ -15,8 +15,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: Settings
     """Of the rule's own type."""
-    idle_s: float
-    """How long an instance stays without need."""
+    idle_s: float | None
+    """How long an instance stays without need, as the function's owner said; None: as the rule finds right."""
     cores: int
     """Of the machine: more starts at once than its processors can carry make all of them slower."""
     rng: random.Random

@@ -8,7 +8,7 @@ import msgspec
 
 from corral.errors import Invalid
 from corral.policy.balance import MOST_RECENT
-from corral.policy.corral import Corral, CorralSettings
+from corral.policy.corral import Corral, CorralSettings, Habits, Odds
 from corral.policy.fission import Fission, FissionSettings, GenericPool
 from corral.policy.fission import choose as choose_fission
 from corral.policy.hybrid import Hybrid, HybridSettings, IdleTimes
@@ -42,7 +42,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 SCALERS: dict[str, Rule] = {
-    "corral": Rule(CorralSettings, Corral),
+    "corral": Rule(CorralSettings, Corral, memory=Habits, common=Odds),
     "knative": Rule(KnativeSettings, Knative, choose=lambda _: "knative"),
     "openfaas": Rule(OpenFaasSettings, OpenFaas),
     "openwhisk": Rule(

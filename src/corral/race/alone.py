@@ -50,7 +50,7 @@ class Alone:
         self._scaler = rule.make(
             Terms(
                 settings=settings,
-                idle_s=said.idle_s,  # type: ignore[arg-type, unused-ignore]
+                idle_s=said.idle_s,
                 cores=CORES,
                 rng=random.Random(past.name),
                 min=said.min,

@@ -35,7 +35,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     min: int = 0
     max: int = 1000
-    idle_s: float = 15.0
+    idle_s: float | None = None
     concurrency: int | None = None
 
 

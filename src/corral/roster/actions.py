@@ -14,7 +14,7 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     min: int
     max: int
     initial: int
-    idle_s: float
+    idle_s: float | None
     concurrency: int
     """Calls at once that an instance takes, as far as its code goes."""
     memory_mib: int = 0

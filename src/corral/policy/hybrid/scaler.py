@@ -16,6 +16,9 @@ SECOND_S = 1.0
 ACTIVE_S = 1.25
 """So long after the last word of calls they are taken to go on: gateways tell of each second that was not silent."""
 
+IDLE_S = 15.0
+"""Where no `idle_s` is set."""
+
 Phase = tuple[int, float | None, str]
 """Instances that the histogram wants, when it may want others (None: never by itself), and why."""
 
@@ -35,7 +38,7 @@ class Hybrid:
         if isinstance(terms.memory, IdleTimes):
             self._idle = terms.memory
         self._idle.fit(terms.settings.bin_s, terms.settings.bins)
-        self._idle_s = self._needed.span = terms.idle_s
+        self._idle_s = self._needed.span = IDLE_S if terms.idle_s is None else terms.idle_s
         if self._windows is not None:
             self._foresee()
 

@@ -6,60 +6,86 @@
    instances can work off does not start one for each of its calls.
 3. Steady size = ceil(rate x mean service time / (0.7 x concurrency)): 30 % is left for calls that arrive together;
    `utilization_percent` says how much.
-4. What was needed at once at any moment of the last `idle_s` stays. Calls go to the instance used last, so those
-   above that number were idle for that long."""
+4. What is worth its memory stays (upkeep.py). Where `idle_s` is set instead, what was needed at once at any moment of
+   it stays, no more and no less. Calls go to the instance used last, so those above were idle for so long."""
 
 from math import ceil
-from typing import Annotated
 
-from msgspec import Meta
-
+from corral.policy.corral.habits import Habits
+from corral.policy.corral.idle import IdleHold
+from corral.policy.corral.odds import Odds
+from corral.policy.corral.settings import CorralSettings
+from corral.policy.corral.stakes import Stakes
+from corral.policy.corral.upkeep import Upkeep
 from corral.policy.scaler import Decision, Situation, Terms
-from corral.policy.settings import Settings
-from corral.policy.windows import PeakWindow, SumWindow
+from corral.policy.windows import SumWindow
 
 RATE_SPAN_S = 10.0
-
-
-class CorralSettings(Settings, frozen=True, kw_only=True):
-    utilization_percent: Annotated[float, Meta(ge=10, le=100)] = 70.0
-    """How much of an instance's concurrency a steady load may take; the rest is for calls that arrive together."""
-    double_after_s: Annotated[float, Meta(ge=0.001, le=60)] = 0.05
-    """Seconds the oldest call waits before the starts in progress are doubled."""
+SECOND_S = 1.0
+START_S = 0.01
+"""What a start is taken to cost until one was seen."""
+START_GAIN = 1 / 8
+"""How far each further start moves what one is taken to cost: single ones differ by much."""
+GIB = 1 / 16
+"""Of an instance of which nothing is known."""
+MIB_IN_GIB = 1024
 
 
 class Corral:
     def __init__(self, terms: Terms) -> None:
-        self._load, self._needed = SumWindow(0.0), PeakWindow(0.0)
+        self._load = SumWindow(RATE_SPAN_S)
+        self._habits = terms.memory if isinstance(terms.memory, Habits) else Habits()
+        self._odds = terms.common if isinstance(terms.common, Odds) else Odds()
+        self._hold: Upkeep | IdleHold | None = None
+        self._start_s = 0.0
         self.retune(terms)
 
     def retune(self, terms: Terms) -> None:
         assert isinstance(terms.settings, CorralSettings)
         self._busy = terms.settings.utilization_percent / 100
         self._old_s = terms.settings.double_after_s
+        self._second_gib_min = terms.settings.second_gib_min
         self._starts_max = 2 * terms.cores
-        self._idle_s = self._needed.span = terms.idle_s
-        # Not longer than the idle time, or the memory of a rate would outlive the need; not shorter than a second,
-        # the time an observation covers.
-        self._load.span_s = min(RATE_SPAN_S, max(1.0, terms.idle_s))
+        if terms.idle_s is None:
+            self._load.span_s = RATE_SPAN_S
+            self._hold = self._upkeep(terms.trigger)
+        else:
+            # Not longer than the idle time, or the memory of a rate would outlive the need; not shorter than a second,
+            # the time an observation covers.
+            self._load.span_s = min(RATE_SPAN_S, max(1.0, terms.idle_s))
+            self._hold = self._idle_hold(terms.idle_s)
+
+    def _upkeep(self, trigger: str) -> Upkeep:
+        if not isinstance(self._hold, Upkeep):
+            return Upkeep(self._habits, self._odds, trigger)
+        self._hold.look_again()
+        return self._hold
+
+    def _idle_hold(self, idle_s: float) -> IdleHold:
+        if not isinstance(self._hold, IdleHold):
+            return IdleHold(idle_s)
+        self._hold.retune(idle_s)
+        return self._hold
 
     def decide(self, seen: Situation, now: float) -> Decision:
+        assert self._hold is not None
         self._learn(seen, now)
         steady = ceil(self._load.rate * self._load.service_s / (self._busy * seen.concurrency))
         room = max(0, self._starts_max - seen.starting)
+        kept = self._hold.count(seen.have, self._stakes(seen), now)
         if seen.waiting:
             starts, why = self._starts(seen, room)
+            desired = seen.have + starts
         else:
-            starts, why = 0, self._holding(seen)
-        kept = seen.have if seen.waiting else min(seen.have, self._needed.highest)
-        desired = kept + starts
-        if steady > desired:
+            desired, why = kept, self._hold.why
+        if steady > max(self._hold.judged, desired):
             desired = max(desired, min(steady, seen.have + room))
             load = f"{self._load.rate:.3g} calls/s of {self._load.service_s * 1000:.3g} ms"
             why = f"{load} need {steady} at {self._busy:.0%} of {seen.concurrency} at once"
-        return Decision(desired, self._next_at() if seen.have or desired else None, why, self._inputs(seen, steady))
+        return Decision(desired, self._next_at(), why, self._inputs(seen, steady))
 
     def _inputs(self, seen: Situation, steady: int) -> dict[str, float]:
+        assert self._hold is not None
         return {
             "waiting": seen.waiting,
             "oldest_wait_s": round(seen.oldest_wait_s, 4),
@@ -68,20 +94,30 @@ class Corral:
             "calls_per_s": round(self._load.rate, 3),
             "service_s": round(self._load.service_s, 6),
             "steady": steady,
-            "needed_lately": self._needed.highest,
+            **self._hold.inputs,
         }
 
     def _learn(self, seen: Situation, now: float) -> None:
+        assert self._hold is not None
         if seen.second is not None:
             self._load.add(seen.second, now)
-            self._needed.add(_instances(seen.second.peak, seen), now)
+            self._hold.saw(_instances(seen.second.peak, seen), seen.have, now, ago_s=SECOND_S / 2)
         if seen.waiting:
-            self._needed.add(_instances(seen.waiting + seen.executing, seen), now)
+            self._hold.saw(_instances(seen.waiting + seen.executing, seen), seen.have, now)
         if seen.joined:
             # A new one gets its time to be used, whatever was seen before it.
-            self._needed.add(seen.have, now)
+            self._hold.joined(seen.have, now)
+            if seen.start_s:
+                self._start_s += (seen.start_s - self._start_s) * (START_GAIN if self._start_s else 1.0)
         self._load.expire(now)
-        self._needed.expire(now)
+
+    def _stakes(self, seen: Situation) -> Stakes:
+        return Stakes(
+            gib=seen.memory_mib / MIB_IN_GIB or GIB,
+            start_s=self._start_s or seen.start_s or START_S,
+            service_s=self._load.service_s,
+            second_gib_min=self._second_gib_min,
+        )
 
     def _starts(self, seen: Situation, room: int) -> tuple[int, str]:
         calls = "1 call" if seen.waiting == 1 else f"{seen.waiting} calls"
@@ -96,14 +132,9 @@ class Corral:
             return 0, f"{waiting}; {seen.starting} starting, {'enough for them' if room else 'the most at once'}"
         return starts, f"{waiting}; doubling {seen.starting} → {seen.starting + starts} starts"
 
-    def _holding(self, seen: Situation) -> str:
-        highest = self._needed.highest
-        if highest == 0:
-            return f"idle for {self._idle_s:g} s"
-        return f"at most {highest} needed at once in the last {self._idle_s:g} s"
-
     def _next_at(self) -> float | None:
-        ends = [at for at in (self._load.expires_at, self._needed.expires_at) if at is not None]
+        assert self._hold is not None
+        ends = [at for at in (self._load.expires_at, self._hold.next_at) if at is not None]
         return min(ends, default=None)
 
 

@@ -1,0 +1,23 @@
+"""Whether an instance is worth its memory for a while."""
+
+import msgspec
+
+MINUTE_S = 60.0
+
+
+class Stakes(msgspec.Struct, frozen=True):
+    """What an instance costs, and what it spares."""
+
+    gib: float
+    start_s: float
+    """A call's wait without any instance."""
+    service_s: float
+    """Until one of several is free; 0.0: not known."""
+    second_gib_min: float
+
+    def is_worth(self, chance: float, trial_s: float, number: int) -> bool:
+        """Of instance `number`, counted from 0, for the time of a trial."""
+        wait_s = min(self.start_s, self.service_s) if number and self.service_s else self.start_s
+        # A call that comes, comes in the middle.
+        idle_min = trial_s / MINUTE_S * (1 - chance / 2)
+        return chance * wait_s * self.second_gib_min >= self.gib * idle_min
