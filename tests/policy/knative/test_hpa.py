@@ -3,18 +3,20 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from corral.model import Observation
 from corral.policy import Usage
-from corral.policy.hpa import Target
+from corral.policy.hpa import SYNC_S, Target
 from corral.policy.knative.hpa import target_of
 from corral.policy.knative.settings import KnativeSettings
 
 from ..stage import BEGUN, Stage
 
 
-def hpa(least: int = 0, most: int = 50, *, ready: int = 0, **options: Any) -> Stage:
-    return Stage({"engine": "knative", "class": "hpa", **options}, least, most, ready=ready)
+def hpa(least: int = 0, most: int = 50, *, ready: int = 0, every_s: float | None = None, **options: Any) -> Stage:
+    return Stage({"engine": "knative", "class": "hpa", **options}, least, most, ready=ready, every_s=every_s)
 
 
 def burn(stage: Stage, seconds: int, cores: float, mib: float = 0.0) -> None:
@@ -89,3 +91,18 @@ def test_another_class_begins_with_the_instances_it_finds() -> None:
     stage.scaler.retune(stage.terms())
     stage.ask(joined=True)
     assert stage.desired == 2
+
+
+@given(
+    events=st.lists(st.tuples(st.integers(0, 30), st.floats(0, 4), st.sampled_from([0.4, 14.0, 100.0])), max_size=12),
+    ready=st.integers(0, 3),
+)
+@settings(max_examples=40, deadline=None)
+def test_skipped_syncs_would_have_changed_nothing(events: list[tuple[int, float, float]], ready: int) -> None:
+    skipping, ticking = hpa(target=50, ready=ready), hpa(target=50, ready=ready, every_s=SYNC_S)
+    for stage in (skipping, ticking):
+        for seconds, cores, silence_s in events:
+            burn(stage, seconds, cores)
+            stage.pass_time(silence_s)
+    assert skipping.changes == ticking.changes
+    assert len(skipping.decisions) <= len(ticking.decisions)
