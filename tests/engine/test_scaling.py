@@ -187,6 +187,7 @@ def test_instances_that_a_rule_keeps_are_there_before_the_first_call_and_after_a
 
     async def look(w: World) -> None:
         await w.keeper.got(link.Start, 2)
+        assert (await w.get(HELLO)).json["why"] == "its rule keeps 2"
 
     play(tmp_path, set_live, look)
 

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from corral.race.export import TRACE_FILES, files_2019
 from corral.race.formats import read_trace
 from corral.race.outcome import ALL, Contender, Outcome
 from corral.race.pareto import pareto
+from corral.race.policies import defaults, policies_of
 from corral.race.report import report as html_of
 from corral.race.results import csv_of, json_of
 from corral.race.sentences import headline
@@ -54,6 +55,8 @@ Place = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--write-trace", "folder", type=click.Path(path_type=Path), metavar="FOLDER", help="What is raced on, as CSV."
 )
+@click.option("--live", is_flag=True, help="The same calls on a real server too, each policy twice.")
+@click.option("--url", metavar="URL", help="With --live: this server, instead of one of its own.")
 @click.option("--processes", type=click.IntRange(1), metavar="N", help="Policies at the same time [one per core].")
 def race(
     source: Path | None,
@@ -70,6 +73,8 @@ def race(
     as_csv: Path | None,
     picture: Path | None,
     folder: Path | None,
+    live: bool,
+    url: str | None,
     processes: int | None,
 ) -> None:
     """Serve a trace of calls under each policy in turn, in a simulation that runs Corral's own pools and rules, and
@@ -77,8 +82,21 @@ def race(
 
     PATH is a folder with invocations.csv, durations.csv and memory.csv as Azure Functions published them in 2019, a
     file as they did in 2021, or what `corral record` wrote. The same trace, policies and seed give the same report,
-    byte for byte."""
+    byte for byte.
+
+    With --live the calls are also made to real functions that sleep for as long as the calls take, each policy twice in
+    the order ABBA, and what it came to is printed beside the simulation: at most 50,000 calls in 60 minutes."""
     conditions = Conditions(seed=seed, arrivals=arrivals, cold_start=cold_start_of(start))
+    if live:
+        from corral.cli.racelive import race_beside
+
+        refuse_beside_live(
+            {"--minute-bins": bins, "--report": html, "--csv": as_csv, "--picture": picture, "--write-trace": folder}
+        )
+        check_places([] if as_json is None else [as_json])
+        policies = policies_of(named or ",".join(defaults()), value_of)
+        race_beside(cut(trace_of(source, demo, seed), count, span), policies, conditions, url, as_json)
+        return
     parallel = processes or len(os.sched_getaffinity(0))
     entrants: Entrants = InBins(named) if bins else InEvents(named, value_of, conditions, parallel)
     places: Sequence[tuple[Path | None, Callable[[Outcome], str]]] = (
@@ -99,6 +117,13 @@ def race(
     show(outcome)
     for path in texts:
         click.echo(f"wrote {path}")
+
+
+def refuse_beside_live(options: Mapping[str, object]) -> None:
+    """Option -> what was given for it."""
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise Invalid(f"{given[0]} is not for --live, which prints live beside simulated and writes --json")
 
 
 def picture_of(outcome: Outcome) -> str:

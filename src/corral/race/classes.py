@@ -19,8 +19,8 @@ EXACT_BELOW = 5
 that falls at the edge of a minute may be counted in the next."""
 
 MEANING: Mapping[str, str] = {
-    STEADY: f"called in {STEADY_SHARE:.0%} of the trace's minutes or more",
-    PERIODIC: f"{REGULAR_SHARE:.0%} or more of the gaps between active minutes are as long as the usual gap "
+    STEADY: f"called in {100 * STEADY_SHARE:.0f} % of the trace's minutes or more",
+    PERIODIC: f"{100 * REGULAR_SHARE:.0f} % or more of the gaps between active minutes are as long as the usual gap "
     f"(± 1 minute from {EXACT_BELOW} minutes on)",
     BURSTY: "all others: called often, with gaps of no one length",
     RARE: f"fewer than {RARE_GAPS} gaps between active minutes: too little to learn from",

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from corral.race.outcome import ALL, REST, Contender, Figures, Outcome
-from corral.race.verdict import Verdict, verdict
+from corral.race.verdict import UNNOTICED_S, Verdict, verdict
 from corral.race.words import gb_min, listed, number, seconds, share, times
 
 HALVED = "under no other policy is one of the two halved without the other at least doubled"
 """What the least product of latency and memory means."""
+UNNOTICED = f"less than {seconds(UNNOTICED_S)} a call counts as {seconds(UNNOTICED_S)}"
 
 
 def headline(outcome: Outcome) -> Iterator[str]:
@@ -32,12 +33,16 @@ def recommendation(outcome: Outcome, group: str) -> str:
     said = f"{found.balanced.name}: {_paid(figures)} at {_idle(figures)}."
     if len(found.unbeaten) == 1:
         return f"{said} It is the best on both, so there is nothing to weigh."
-    said += f" {HALVED.capitalize()}."
+    said += f" {_reason(found.balanced).capitalize()}."
     if found.quickest.name != found.balanced.name:
         said += f" If only callers count: {_named(found.quickest, group)}."
     if found.smallest.name != found.balanced.name:
         said += f" If only memory counts: {_named(found.smallest, group)}."
     return said
+
+
+def _reason(balanced: Contender) -> str:
+    return HALVED if balanced.groups[ALL].wait_s is None else f"{HALVED} ({UNNOTICED})"
 
 
 def _named(each: Contender, group: str) -> str:
@@ -71,7 +76,7 @@ def _smallest(whole: Verdict) -> str:
 
 def _balanced(whole: Verdict) -> Iterator[str]:
     if len(whole.unbeaten) > 1:
-        yield f"{_named(whole.balanced, ALL)} is the balanced choice: {HALVED}."
+        yield f"{_named(whole.balanced, ALL)} is the balanced choice: {_reason(whole.balanced)}."
 
 
 def _standing(whole: Verdict, count: int) -> str:

@@ -64,10 +64,11 @@ def _row(name: str, figures: Figures, columns: Sequence[Column], has_won: bool) 
 def glance(outcome: Outcome) -> str:
     """Which policy suits which kind of traffic, in a line for each."""
     heads = ("kind of traffic", "functions", "calls", "recommended", "if only callers count", "if only memory counts")
+    columns = "".join(f'<th scope="col">{head}</th>' for head in heads)
     rows = (_kind(outcome, name) for name in MEANING if name in outcome.course.groups)
     return (
-        '<div class=wide role="region" tabindex="0" aria-label="Recommendations"><table><caption>Recommendations'
-        f"</caption><thead><tr>{''.join(f'<th scope=col>{head}</th>' for head in heads)}</tr></thead>"
+        '<div class=wide role="region" tabindex="0" aria-label="Recommendations"><table class=words>'
+        f"<caption>Recommendations</caption><thead><tr>{columns}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 

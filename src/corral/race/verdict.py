@@ -6,8 +6,11 @@ import msgspec
 
 from corral.race.outcome import Contender, Figures
 
-LEAST_COST, LEAST_IDLE = 0.001, 0.001
-"""A second's and a GB-minute's thousandth: what is less counts as so much, so that nothing is infinitely better."""
+UNNOTICED_S = 0.001
+"""Added latency of a call, on average: less counts as so much. An instance that stands for ever would otherwise be
+infinitely better than one that starts in milliseconds."""
+LEAST_COLD, LEAST_IDLE_GB_MIN = 1, 0.001
+"""Likewise."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -21,8 +24,8 @@ class Verdict(msgspec.Struct, frozen=True):
     fewest: Contender
     """Fewest cold starts."""
     balanced: Contender
-    """The least product of what callers pay and idle memory: under no other policy is one of them halved without the
-    other at least doubled."""
+    """The least product of what callers pay, if it can be noticed, and idle memory: under no other policy is one of
+    them halved without the other at least doubled."""
     unbeaten: Sequence[Contender]
     """Nobody is at least as good on both and better on one. In order of what callers pay."""
     beaten: Sequence[tuple[Contender, Contender]]
@@ -60,4 +63,5 @@ def beats(one: Contender, other: Contender, group: str) -> bool:
 
 
 def _product(figures: Figures) -> float:
-    return max(figures.cost, LEAST_COST) * max(figures.idle_gb_min, LEAST_IDLE)
+    least = LEAST_COLD if figures.wait_s is None else UNNOTICED_S * figures.calls
+    return max(figures.cost, least) * max(figures.idle_gb_min, LEAST_IDLE_GB_MIN)

@@ -233,7 +233,7 @@ class Deployment:
         why = self.why
         if desired > self.desired:
             name = "min" if desired == self.scaling.min else "initial"
-            why = f"{name} = {desired}"
+            why = f"{name} = {desired}" if desired != self.scaling.settings.keeps else f"its rule keeps {desired}"
         elif desired < self.desired:
             why = f"{why}; held at max = {desired}" if self.cap is None else f"{why}; {self.cap_why}"
         self.decided = Decided(self.id, desired, self.have, why, self.inputs)

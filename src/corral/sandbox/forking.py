@@ -24,6 +24,7 @@ from corral.sandbox.keeping import Keeping
 from corral.sandbox.kept import KeptZygote
 from corral.sandbox.parking import Parked
 from corral.sandbox.slots import Slot, close_all
+from corral.sandbox.spares import Spares
 from corral.sandbox.weights import Weighing, Weights
 from corral.sandbox.zygotes import Zygote
 
@@ -152,6 +153,7 @@ class ForkingSandbox:
         spec = FunctionSpec()
         self._usual = Limits(spec.memory_mib, spec.cpu, pids_max)
         self.keeps_zygotes = tier.is_isolated and tier.groups.version != "none" and not is_strict
+        self._spares = Spares(tier.open_tmp, self._thread, self._leave)
         self._keeping = Keeping(tier, self._open_kept_parts, pids_max, self._thread, self, events)
         # Instances whose zygote died become our children: their ends stay visible to us.
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
@@ -250,6 +252,8 @@ class ForkingSandbox:
         slot.dismiss()
         # What it could join no other may be in.
         slot.is_bare = True
+        if kept.spare is not None and kept.spare.is_waiting and self._start_spare(running, kept):
+            return True
         fds: dict[str, int] = {}
         try:
             # The quota of processors takes the kernel longer than all the rest: it follows.
@@ -270,6 +274,28 @@ class ForkingSandbox:
             close_all(fds)
         running.kept = kept
         self._thread.submit(_limit, slot.group, running.limits)
+        self._spares.want(kept)
+        return True
+
+    def _start_spare(self, running: Running, kept: KeptZygote) -> bool:
+        """By the child of the function's zygote that waits. False: it is dead, and another one does it."""
+        launch, slot, spare = running.launch, running.slot, kept.spare
+        assert spare is not None
+        fds: dict[str, int] = {}
+        try:
+            fds |= slot.lend(without="netns")
+            fds["log"] = os.dup(launch.log_fd)
+            for name in [name for name in fds if name.startswith("tasks")]:
+                os.close(fds.pop(name))
+            kept.start_spare(launch.instance, slot, fds, launch.stamps)
+        except OSError:
+            self._spares.drop(kept)
+            return False
+        finally:
+            close_all(fds)
+        self._leave(slot.settle(spare.group))
+        running.kept = kept
+        self._spares.want(kept)
         return True
 
     def _house(self, slot: Slot, group: Group) -> None:
@@ -662,9 +688,14 @@ class ForkingSandbox:
     def was_kept(self, kept: KeptZygote) -> None:
         if not kept.is_layer:
             load_s = kept.load_s + self._keeping.imports_s(kept.revision)
+            self._spares.want(kept)
             self._events.zygote_kept(kept.revision.id, self._keeping.memory_mib(kept), load_s)
 
+    def has_no_spare(self, kept: KeptZygote) -> None:
+        self._spares.drop(kept)
+
     def is_gone(self, kept: KeptZygote, why: str, is_unsafe: bool) -> None:
+        self._spares.drop(kept)
         self._keeping.forget(kept)
         if not kept.is_layer:
             is_unsafe = self._keeping.has_failed_again(kept) or is_unsafe
@@ -728,6 +759,7 @@ class ForkingSandbox:
                 while self._running:
                     self._all_ended.clear()
                     await self._all_ended.wait()
+                await self._spares.close()
                 await self._keeping.close()
         for zygote in list(self._zygotes.values()):
             zygote.kill()

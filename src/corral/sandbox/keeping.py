@@ -175,7 +175,7 @@ class Keeping:
         loop = asyncio.get_running_loop()
         there = None if layer is None else layer.slice
         slot, around = await loop.run_in_executor(self._thread, self._make_slot, SlotId(name), limits, there)
-        kept = self._all[name] = KeptZygote(name, order.revision, slot, around, self._household, is_layer)
+        kept = self._all[name] = KeptZygote(name, order.revision, slot, around, limits, self._household, is_layer)
         return kept
 
     def _make_slot(self, name: SlotId, limits: Limits, around: Slice | None) -> tuple[Slot, Slice]:

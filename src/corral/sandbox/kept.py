@@ -14,8 +14,10 @@ import msgspec
 
 from corral.model import InstanceId, Revision
 from corral.sandbox import processes
+from corral.sandbox.cgroups import Group, Limits
 from corral.sandbox.slices import Slice
 from corral.sandbox.slots import Slot
+from corral.sandbox.spares import Spare
 from corral.sandbox.words import KINDS, Improper, Said, Word, hear, open_pair, unsafe_sentence
 
 LOAD_MAX_S = 120.0
@@ -62,6 +64,10 @@ class Household(Protocol):
         ...
 
     def was_not_born(self, instance: InstanceId) -> None: ...
+    def has_no_spare(self, kept: "KeptZygote") -> None:
+        """Its spare ended, or was not made in time."""
+        ...
+
     def is_running(self, instance: InstanceId) -> bool: ...
     def known_pids(self) -> set[int]:
         """Of all instances, and of the reapers of all zygotes."""
@@ -83,13 +89,19 @@ class KeptZygote:
         revision: Revision,
         slot: Slot,
         around: Slice,
+        limits: Limits,
         household: Household,
         is_layer: bool = False,
     ) -> None:
         """`slot` is what it lives in; ours until `is_empty`. `around` holds its group, and is to hold those of all it
-        forks. `is_layer`: it imports the dependencies alone, for any revision of the function that has the same."""
+        forks, each within `limits`. `is_layer`: it imports the dependencies alone, for any revision of the function
+        that has the same."""
         self.slice = around
         self.is_layer = is_layer
+        self.limits = limits
+        self.forks_spares = not is_layer
+        """Not any more once one was not made, or ended before its order came."""
+        self.spare: Spare | None = None
         self.settled = asyncio.Event()
         """It has loaded, or is gone."""
         self.name = name
@@ -101,7 +113,7 @@ class KeptZygote:
         self.is_gone = False
         self._has_borne = False
         self.failed_at_once = False
-        """It ended with a start to do, and has never done one."""
+        """It ended with a child to fork, and has never forked one."""
         self._household = household
         self._loop = asyncio.get_running_loop()
         self._ours, self._theirs = open_pair()
@@ -112,6 +124,8 @@ class KeptZygote:
         self._unsafe: dict[int, int] = {}
         self._serials = itertools.count(1)
         self._births: dict[int, Birth] = {}
+        self._lost: set[int] = set()
+        """Serials of spares that were given up."""
         self._children: dict[int, InstanceId] = {}
         """Serial -> instance, of those born whose end it has not told."""
         self._late = self._loop.call_later(LOAD_MAX_S, self.end, f"it has not loaded its code within {LOAD_MAX_S:g} s")
@@ -134,9 +148,13 @@ class KeptZygote:
         return self._theirs.detach()
 
     def used_mib(self) -> float:
+        """With its spare."""
+        spare, used_mib = self.spare, 0.0
         with contextlib.suppress(OSError):
-            return self.slot.group.used()[1]
-        return 0.0
+            used_mib = self.slot.group.used()[1]
+            if spare is not None:
+                used_mib += spare.group.used()[1]
+        return used_mib
 
     # -- what it is told --------------------------------------------------------------------------------------
 
@@ -145,8 +163,55 @@ class KeptZygote:
         serial = next(self._serials)
         packet = msgspec.json.encode({"op": "start", "serial": serial, "fds": list(fds), "stamps": stamps})
         socket.send_fds(self._ours, [packet], list(fds.values()))
+        self._await_birth(serial, instance, slot)
+
+    def start_spare(
+        self, instance: InstanceId, slot: Slot, fds: Mapping[str, int], stamps: Mapping[str, float]
+    ) -> None:
+        """Have its spare become an instance; `slot` has its group. The descriptors stay ours. Raises OSError: it is
+        dead."""
+        spare = self.spare
+        assert spare is not None
+        spare.order(fds, stamps)
+        self.spare = None
+        spare.close()
+        self._await_birth(spare.serial, instance, slot)
+
+    def _await_birth(self, serial: int, instance: InstanceId, slot: Slot) -> None:
         late = self._loop.call_later(BIRTH_MAX_S, self.distrust, f"it forked no instance within {BIRTH_MAX_S:g} s")
         self._births[serial] = Birth(instance, slot, late)
+
+    def fork_spare(self, group: Group, fds: Mapping[str, int]) -> None:
+        """Have it fork a child that waits in `group`, which is ours from now on. The descriptors stay the caller's.
+        Raises OSError: it does not listen, and the group stays the caller's."""
+        spare = Spare(next(self._serials), group)
+        theirs = spare.take_end()
+        packet = {"op": "spare", "serial": spare.serial, "fds": [*fds, "orders"]}
+        try:
+            socket.send_fds(self._ours, [msgspec.json.encode(packet)], [*fds.values(), theirs])
+        except OSError:
+            spare.close()
+            raise
+        finally:
+            os.close(theirs)
+        self.spare = spare
+        self._loop.call_later(BIRTH_MAX_S, self._look_for, spare)
+
+    def _look_for(self, spare: Spare) -> None:
+        if self.spare is spare and not spare.is_waiting:
+            self._lose_spare()
+
+    def _lose_spare(self) -> None:
+        """Whatever ended it would end the next one."""
+        self.forks_spares = False
+        self._household.has_no_spare(self)
+
+    def give_up_spare(self) -> Spare | None:
+        """The caller's from now on, to be ended."""
+        spare, self.spare = self.spare, None
+        if spare is not None:
+            self._lost.add(spare.serial)
+        return spare
 
     def raise_kept(self, fds: Mapping[str, int]) -> None:
         """Have it fork a zygote that loads the code of a revision; it has imported the dependencies. The descriptors
@@ -218,6 +283,16 @@ class KeptZygote:
                 self._was_born(said)
             case Word.EXITED if said.serial in self._children and said.number < 0x10000:
                 self._household.has_exited(self._children.pop(said.serial), said.number)
+            case Word.WAITING if self.spare is not None and said.serial == self.spare.serial:
+                self.spare.is_waiting = self._has_borne = True
+            case Word.EXITED | Word.REFUSED if self.spare is not None and said.serial == self.spare.serial:
+                self._lose_spare()
+                self._lost.discard(said.serial)
+            case Word.WAITING if said.serial in self._lost:
+                # It had not heard that it was given up.
+                pass
+            case Word.EXITED | Word.REFUSED if said.serial in self._lost:
+                self._lost.discard(said.serial)
             case Word.EXITED if said.serial in self._births and said.number < 0x10000:
                 # It was quick: a call waited for it, and ended it before we heard that it was born.
                 birth = self._births.pop(said.serial)
@@ -328,7 +403,8 @@ class KeptZygote:
         self._theirs.close()
         self._kill_rest()
         births, self._births = self._births, {}
-        self.failed_at_once = bool(births) and not self._has_borne
+        was_asked = bool(births) or (self.spare is not None and not self.spare.is_waiting)
+        self.failed_at_once = was_asked and not self._has_borne
         for birth in births.values():
             birth.late.cancel()
             # One that was forked and has not said so is not to come between.

@@ -43,10 +43,15 @@ class Slot:
         """Have the next child live in that group, and nothing in the one there was, which is returned. Raises OSError;
         then all is as it was."""
         entrances = group.entrances()
+        before = self.settle(group)
+        self._keep_entrances(entrances)
+        return before
+
+    def settle(self, group: Group) -> Group:
+        """Its instance lives in that group already. The one there was, into which nothing comes any more."""
         self.dismiss()
         for name in [name for name in self._fds if name.startswith("tasks")]:
             os.close(self._fds.pop(name))
-        self._keep_entrances(entrances)
         before, self.group = self.group, group
         return before
 

@@ -26,6 +26,7 @@ class Word(enum.IntEnum):
     BORN = 5
     EXITED = 6
     REFUSED = 7
+    WAITING = 8
 
 
 class Improper(CorralError):

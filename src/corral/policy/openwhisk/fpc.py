@@ -85,8 +85,8 @@ class Fpc:
             return "its queue was not looked at yet"
         runs = "no duration known" if queue.duration_s is None else f"{queue.duration_s * 1000:.3g} ms each"
         return (
-            f"{queue.messages} messages, {queue.stale} of them stale, {runs}; {queue.existing} containers run, "
-            f"{queue.in_progress} are on their way: {self.step}"
+            f"messages: {queue.messages}, {queue.stale} of them stale, {runs}; containers: {queue.existing} running, "
+            f"{queue.in_progress} starting; {self.step}"
         )
 
     @property

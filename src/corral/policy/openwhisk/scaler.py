@@ -57,9 +57,8 @@ class OpenWhisk:
         if self._fpc is not None and self._fpc.queue is not None and starts:
             return self._fpc.why
         if seen.waiting:
-            calls = "1 activation waits" if seen.waiting == 1 else f"{seen.waiting} activations wait"
-            have = f"{seen.ready} containers run, {seen.starting} start"
-            return f"{calls}, {have}: {starts} more" if starts else f"{calls}, {have}: none is added"
+            have = f"{seen.waiting} waiting; containers: {seen.ready} running, {seen.starting} starting"
+            return f"{have}, {starts} more" if starts else f"{have}, none is added"
         idle_s = self._settings.idle_s
         return f"{least} were needed at once in the last {idle_s:g} s" if least else f"idle for {idle_s:g} s"
 

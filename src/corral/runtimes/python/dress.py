@@ -76,20 +76,27 @@ def mount_code(fds: Dict[str, int], package: str = "/function") -> None:
 
 
 def inherit(fds: Dict[str, int], wardrobe: Wardrobe) -> None:
-    """Instead of both, in a child of a function's own zygote, which has its user and most of its namespaces from there.
-    Afterwards only 0, 1, 2 and LISTEN_FD are open."""
+    """Instead of `prepare` in a child of a function's own zygote, which has its user and most of its namespaces from
+    there. One that is to wait keeps nothing but the zygote's descriptor 3 and ORDERS_FD besides 0, 1 and 2."""
     kernel.unshare(kernel.CLONE_NEWNS)
     mount_own(fds, wardrobe)
     mount_code(fds)
     os.setsid()
+    if "orders" in fds:
+        os.dup2(fds.pop("orders"), ORDERS_FD, inheritable=False)
+        kernel.close_from(ORDERS_FD + 1)
+    kernel.drop_capabilities()
+    if wardrobe.filter is not None:
+        wardrobe.filter.install()
+
+
+def move_in(fds: Dict[str, int]) -> None:
+    """Instead of `finish` there. Afterwards only 0, 1, 2 and LISTEN_FD are open."""
     os.dup2(fds["log"], 1)
     os.dup2(fds["log"], 2)
     os.dup2(fds.pop("listen"), LISTEN_FD, inheritable=False)
     kernel.close_from(LISTEN_FD + 1)
     fds["log"] = 2
-    kernel.drop_capabilities()
-    if wardrobe.filter is not None:
-        wardrobe.filter.install()
 
 
 def join_groups(fds: Dict[str, int]) -> None:

@@ -12,7 +12,22 @@ import time
 from typing import Any, Dict, NoReturn, Optional, Tuple
 
 from .. import kernel
-from . import blas, chance, dress, hooks, instance, jsontext, layers, load, logs, orders, raising, safety, words
+from . import (
+    blas,
+    chance,
+    dress,
+    hooks,
+    instance,
+    jsontext,
+    layers,
+    load,
+    logs,
+    orders,
+    raising,
+    rehearsal,
+    safety,
+    words,
+)
 
 KEEPER_FD = 3
 CAPABILITIES = frozenset((kernel.CAP_SYS_ADMIN,))
@@ -132,6 +147,20 @@ class Zygote:
             self._live(order)
         return pid
 
+    def _wait(self, order: orders.Order) -> Tuple[Dict[str, int], Dict[str, float]]:
+        """In a spare: until the order that makes it an instance came, with what only that one has. Ends the process
+        when it never comes."""
+        serial = order.message["serial"]
+        dress.inherit(order.fds, self._wardrobe)
+        chance.reseed()
+        rehearsal.warm_up()
+        words.say(KEEPER_FD, words.WAITING, serial)
+        start = orders.receive(socket.socket(fileno=dress.ORDERS_FD))
+        if start is None:
+            os._exit(0)
+        words.say(KEEPER_FD, words.BORN, serial)
+        return start.fds, dict(start.message["stamps"], forked=time.monotonic())
+
     def _reap(self, pidfd: int) -> None:
         serial, pid = self._serial_by_pidfd.pop(pidfd)
         self._poll.unregister(pidfd)
@@ -147,10 +176,14 @@ class Zygote:
             if self._loaded is None:
                 plan, code = jsontext.read(orders.take(fds, "plan")), orders.take(fds, "code")
             dress.join_groups(fds)
-            words.say(KEEPER_FD, words.BORN, order.message["serial"])
-            stamps = dict(order.message["stamps"], forked=time.monotonic())
-            dress.inherit(fds, self._wardrobe)
-            chance.reseed()
+            if order.message["op"] == "spare":
+                fds, stamps = self._wait(order)
+            else:
+                words.say(KEEPER_FD, words.BORN, order.message["serial"])
+                stamps = dict(order.message["stamps"], forked=time.monotonic())
+                dress.inherit(fds, self._wardrobe)
+                chance.reseed()
+            dress.move_in(fds)
             self._blas.give_back(plan.get("cores") or 1)
             stamps["dressed"] = time.monotonic()
             status = instance.LOAD_FAILED

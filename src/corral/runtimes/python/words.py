@@ -21,6 +21,8 @@ EXITED = 6
 """The instance with this serial has ended; number: its wait status."""
 REFUSED = 7
 """No process for the start with this serial; number: errno."""
+WAITING = 8
+"""I am the spare with this serial, in its groups, and take an order."""
 
 
 def say(fd: int, word: int, serial: int = 0, number: int = 0) -> None:
