@@ -75,6 +75,11 @@ class Fleet:
         for revision, memory_mib in working_sets.items():
             self._orders.carry_out(self._roster.remembered(revision, memory_mib, now), now)
 
+    def recalled(self, key: FunctionKey, engine: str, idle_minutes: Mapping[int, int]) -> None:
+        """What was written down of a function's idle times, for the rule of this engine."""
+        now = self._clock.monotonic()
+        self._orders.carry_out(self._roster.recalled(key, engine, idle_minutes, now), now)
+
     def put_token(self, token: StoredToken) -> None:
         self._links.tell_gateways(link.TokenPut(token.digest, list(token.namespaces), token.invoke))
 

@@ -15,12 +15,13 @@ from corral.engine.scalings import Scalings
 from corral.engine.verification import Verification
 from corral.model import ExitCause, FunctionKey, Revision, RevisionId, key_of
 from corral.ports import StoredFunction
-from corral.roster import Roster
+from corral.roster import Roster, Scaling, recalls
 
 
 class Lifecycle:
     """See the module. `emptied(revision)` is called when a revision that was given up has no instance left,
-    `removed(function)` when a function was deleted."""
+    `removed(function)` when a function was deleted, `recalls(function, engine)` when an engine scales it that goes by
+    idle times of before."""
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Lifecycle:
         self._scalings, self._orders = scalings, orders
         self.emptied: Callable[[Revision], None] = lambda _: None
         self.removed: Callable[[FunctionKey], None] = lambda _: None
+        self.recalls: Callable[[FunctionKey, str], None] = lambda *_: None
         self._forgotten: set[FunctionKey] = set()
         """Functions that went while the keeper was away."""
 
@@ -114,6 +116,7 @@ class Lifecycle:
         scaling = self._scalings.of(revision, initial=0)
         self._orders.carry_out(self._roster.rescaled(revision.id, scaling, now), now)
         self._revisions.rescale(revision.id, scaling)
+        self._recall(revision, scaling)
 
     def knows(self, revision: RevisionId) -> bool:
         return self._revisions.get(revision) is not None
@@ -146,7 +149,12 @@ class Lifecycle:
         scaling = self._scalings.of(revision, initial=0)
         known = self._revisions.add(revision, scaling)
         self._orders.carry_out(self._roster.deployed(revision.id, scaling, now), now)
+        self._recall(revision, scaling)
         return known
+
+    def _recall(self, revision: Revision, scaling: Scaling) -> None:
+        if recalls(scaling.engine):
+            self.recalls(revision.key, scaling.engine)
 
     def _leave(self, revision: RevisionId, now: float) -> None:
         self._revisions.leave(revision)

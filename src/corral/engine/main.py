@@ -33,11 +33,13 @@ from corral.engine.holdings import Holdings
 from corral.engine.installation import Installation
 from corral.engine.logbook import BuildLogs, Logbook
 from corral.engine.peers import Peers
+from corral.engine.recall import Recall
 from corral.engine.rollout import Rollout
 from corral.engine.tokens import Tokens
 from corral.engine.uids import Uids
 from corral.engine.workingsets import WorkingSets
 from corral.errors import DataFolderBusy, StoreFailed, StoreTooNew
+from corral.model import FunctionKey
 from corral.observe import logs
 from corral.package.archive import Limits
 from corral.package.shelf import Shelf, has_packages
@@ -90,7 +92,9 @@ class Engine:
         )
         self.demand = Demand(store.demand, clock)
         self.fleet.called = self.demand.seen
-        self.fleet.lifecycle.removed = self.demand.forget
+        self.recall = Recall(self.demand, self.fleet.recalled)
+        self.fleet.lifecycle.recalls = self.recall.due
+        self.fleet.lifecycle.removed = self._removed
         self.tokens = Tokens(store, Keyring(boot.admin_token_sha256), self.fleet, clock)
         listener = socket.socket(fileno=boot.fds["link"])
         self.peers = Peers(listener, self.fleet, own_id, settings.keeper.uid_base)
@@ -135,6 +139,7 @@ class Engine:
                 group.create_task(self.peers.run(), name="peers")
                 group.create_task(self.catalog.run(), name="catalog")
                 group.create_task(self.demand.run(), name="demand")
+                group.create_task(self.recall.run(), name="recall")
                 group.create_task(self._working_sets.run(), name="working sets")
                 group.create_task(self._serve_api(), name="api")
                 group.create_task(_until_stopped(), name="signals")
@@ -143,6 +148,10 @@ class Engine:
         finally:
             self.fleet.close()
             await self.demand.write()
+
+    def _removed(self, key: FunctionKey) -> None:
+        self.demand.forget(key)
+        self.recall.forget(key)
 
     async def _serve_api(self) -> None:
         config = uvicorn.Config(

@@ -28,6 +28,9 @@ class Rule(msgspec.Struct, frozen=True):
     memory: type[msgspec.Struct] | None = None
     """What is learned of one function; made without arguments, and small: one for each of ten thousand functions.
     None: nothing."""
+    recall: Callable[[Any, Mapping[int, int]], None] | None = None
+    """Gives what is learned of one function what the engine wrote down of it before: whole minutes, up to four hours ->
+    how often it was idle for so long. None: the rule does not go by that."""
     common: Callable[[], object] | None = None
     """Makes what all scalers of the rule on one host share, such as a prior over all functions."""
     stock: Callable[[StockTerms], Stock] | None = None
@@ -59,7 +62,7 @@ SCALERS: dict[str, Rule] = {
         once=lambda settings: settings.once_only,
         slots=lambda settings: settings.requests_per_pod,
     ),
-    "hybrid": Rule(HybridSettings, Hybrid, memory=IdleTimes),
+    "hybrid": Rule(HybridSettings, Hybrid, memory=IdleTimes, recall=IdleTimes.recall),
 }
 
 

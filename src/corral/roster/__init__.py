@@ -22,6 +22,7 @@ from corral.roster.actions import (
 )
 from corral.roster.admission import Admission
 from corral.roster.roster import Roster
+from corral.roster.scalers import recalls
 from corral.roster.zygotes import ZygoteTerms, ZygoteView
 
 __all__ = [
@@ -48,5 +49,6 @@ __all__ = [
     "ZygoteTerms",
     "ZygoteView",
     "read_scaling",
+    "recalls",
     "scaling_problems",
 ]

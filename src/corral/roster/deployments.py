@@ -48,6 +48,9 @@ class Deployments:
             return None
         return self.get(revision)
 
+    def has_function(self, function: FunctionKey) -> bool:
+        return self._count[function] > 0
+
     def find(self, revision: RevisionId) -> Deployment | None:
         """Wakes nobody. None: it sleeps, or is not deployed."""
         return self._awake.get(revision)

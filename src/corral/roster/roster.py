@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from corral.model import ExitCause, GatewayId, InstanceId, Observation, RevisionId
+from corral.model import ExitCause, FunctionKey, GatewayId, InstanceId, Observation, RevisionId
 from corral.roster.actions import Action, Block, Decided, InstanceView, MemoryView, Scaling, Stop
 from corral.roster.admission import Admission
 from corral.roster.convergence import Convergence
@@ -258,6 +258,15 @@ class Roster:
             return ()
         self.admission.note(known)
         return self._starts.serve(now)
+
+    def recalled(
+        self, function: FunctionKey, engine: str, idle_minutes: Mapping[int, int], now: float
+    ) -> Sequence[Action]:
+        """How often the function was idle for how many whole minutes, as far as it was written down, for the rule of
+        this engine. It counts from the next call on."""
+        if self._revisions.has_function(function):
+            self._scalers.recall(function, engine, idle_minutes)
+        return ()
 
     # -- zygotes --------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The scalers of revisions: each made and set as its revision's scaling says."""
 
 import random
+from collections.abc import Mapping
 
 import msgspec
 
@@ -8,6 +9,11 @@ from corral.model import FunctionKey, RevisionId, key_of
 from corral.policy import SCALERS, Scaler, Terms
 from corral.roster.actions import Scaling
 from corral.roster.deployment import Deployment
+
+
+def recalls(engine: str) -> bool:
+    """Whether its rule goes by idle times that were seen before it was asked."""
+    return SCALERS[engine].recall is not None
 
 
 class Scalers:
@@ -29,6 +35,11 @@ class Scalers:
         else:
             known.scaler = self.make(known.id, scaling)
         known.scaling = scaling
+
+    def recall(self, function: FunctionKey, engine: str, idle_minutes: Mapping[int, int]) -> None:
+        rule = SCALERS[engine]
+        if rule.recall is not None:
+            rule.recall(self._memory(function, engine), idle_minutes)
 
     def forget(self, function: FunctionKey) -> None:
         """It is not deployed any more."""

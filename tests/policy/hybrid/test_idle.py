@@ -75,3 +75,11 @@ def test_longer_range_takes_what_was_outside_as_just_beyond_the_old_one() -> Non
     idle = of([5, 300], bins=240)
     idle.fit(bin_s=60.0, bins=480)
     assert (idle.counts, idle.outside) == ({5: 1, 240: 1}, 0)
+
+
+def test_what_was_written_down_takes_the_place_of_what_it_holds_more_of() -> None:
+    idle = of([9, 9])
+    idle.recall({9: 5, 240: 2})
+    assert (idle.counts, idle.outside, idle.latest) == ({9: 5}, 2, [540.0, 540.0])
+    idle.recall({3: 1})
+    assert idle.counts == {9: 5}, "it is older than what is known"

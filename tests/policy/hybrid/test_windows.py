@@ -43,6 +43,12 @@ def test_windows(minutes: list[int], settings: HybridSettings, load_min: float, 
     assert windows.why
 
 
+def test_long_idle_times_of_which_only_the_number_is_known_are_not_forecast_from() -> None:
+    idle = IdleTimes()
+    idle.recall({240: 7})
+    assert foresee(idle, DEFAULTS).keep_s == DEFAULTS.range_s
+
+
 def test_ranges_are_named() -> None:
     with pytest.raises(Invalid) as refused:
         read_scaling({"engine": "hybrid", "range_s": 1, "margin_percent": 200, "arima": True})

@@ -1,11 +1,12 @@
 """How long one function was idle, from the end of a call to the next one's arrival: a histogram that is added to."""
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import sqrt
 
 import msgspec
 
+MINUTE_S = 60.0
 LATEST = 8
 """Idle times remembered one by one: what a forecast is made from where the histogram's range is too short."""
 
@@ -47,10 +48,18 @@ class IdleTimes(msgspec.Struct):
         counted = [((each + 0.5) * self.bin_s, count) for each, count in self.counts.items()]
         counted.append((self.bins * self.bin_s, self.outside))
         self.bin_s, self.bins = bin_s, bins
-        self.counts, self.order = {}, []
-        self.inside = self.squares = self.outside = 0
+        self._clear()
         for idle_s, count in counted:
             self._count(int(idle_s // bin_s), count)
+
+    def recall(self, idle_minutes: Mapping[int, int]) -> None:
+        """Of an engine that counted all that was added here, and more before: whole minutes -> how often. Nothing, if
+        it counted less."""
+        if sum(idle_minutes.values()) < self.seen:
+            return
+        self._clear()
+        for minutes, count in idle_minutes.items():
+            self._count(int((minutes + 0.5) * MINUTE_S // self.bin_s), count)
 
     @property
     def variation(self) -> float:
@@ -75,6 +84,11 @@ class IdleTimes(msgspec.Struct):
             if left < 0:
                 return (each + 1) * self.bin_s
         return (self.order[0] + 1) * self.bin_s
+
+    def _clear(self) -> None:
+        """All but the latest."""
+        self.counts, self.order = {}, []
+        self.inside = self.squares = self.outside = 0
 
     def _reach(self, order: Iterable[int], needed: float) -> int:
         found = 0

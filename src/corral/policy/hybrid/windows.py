@@ -26,7 +26,8 @@ def foresee(idle: IdleTimes, settings: HybridSettings) -> Windows:
     if idle.seen < settings.learn_samples:
         known = f"{idle.seen} of {settings.learn_samples} idle times known"
         return Windows(0.0, settings.learn_s, f"{known}: kept for {settings.learn_s:g} s")
-    if idle.outside and 100 * idle.outside >= settings.outside_percent * idle.seen:
+    # Without a latest one it is only known that they were long: nothing can be forecast from that.
+    if idle.latest and idle.outside and 100 * idle.outside >= settings.outside_percent * idle.seen:
         forecast, margin = fmean(idle.latest), settings.forecast_margin_percent / 100
         why = f"{idle.outside} of {idle.seen} idle times above {settings.range_s:g} s: next in about {forecast:.0f} s"
         return Windows(forecast * (1 - margin), forecast * (1 + margin), why)
