@@ -161,9 +161,25 @@ def test_factor_100_goes_to_max_at_once_and_resolved_back_to_min() -> None:
 
 def test_instances_of_an_alert_before_a_restart_are_resolved() -> None:
     stage = openfaas(mode="alert", ready=4)
+    stage.pass_time(19.0)
     assert stage.desired == 4
-    stage.pass_time(10.0)
+    stage.pass_time(1.0)
     assert stage.desired == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "changes"),
+    [
+        ({"mode": "alert"}, [4, 9]),
+        ({"target": 5, "proportion": 1}, [4]),
+        ({"mode": "capacity", "target": 2, "proportion": 1}, [4]),
+    ],
+    ids=str,
+)
+def test_load_that_goes_on_over_a_restart_keeps_its_instances(said: dict[str, Any], changes: list[int]) -> None:
+    stage = openfaas(ready=4, **said)
+    serve(stage, 45, completed=20, completed_200=20, concurrency_s=8.0)
+    assert [desired for _, desired in stage.changes] == changes
 
 
 def test_another_mode_counts_from_the_next_decision_and_keeps_what_stands() -> None:

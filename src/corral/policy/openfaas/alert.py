@@ -30,7 +30,8 @@ class Alert:
         self.rate = 0.0
         self.is_firing = False
         self._high_since: float | None = None
-        self.look_at = now + GROUP_INTERVAL_S if was_told else None
+        # Not before the alert could fire again.
+        self.look_at = now + 2 * GROUP_INTERVAL_S if was_told else None
         """The Alertmanager's next look; None: it knows of no alert."""
         self._told_at = now if was_told else None
         """When it last told of the firing; None: it has not."""

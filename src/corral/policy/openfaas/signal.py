@@ -65,6 +65,8 @@ class Signal:
         self.series = Series(begun)
         self._is_newest, self._is_whole = settings.mode == "queue", settings.mode in ("rps", "capacity", "cpu")
         self._measured_at = float("-inf")
+        self.is_whole_at = begun + RATE_S if self.metric in COUNTS else begun
+        """Until then a rate shows less than there is: it counts from the beginning of this signal."""
 
     def learn(self, seen: Situation, now: float) -> None:
         if seen.second is not None and self.metric in COUNTS:
