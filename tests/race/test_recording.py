@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from corral.errors import Invalid
+from corral.race import recording
 from corral.race.formats import read_trace
 from corral.race.race import race
 from corral.race.recording import replayed
@@ -94,6 +95,14 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, lines: list[dict[str, A
 def test_what_has_no_journal_is_not_replayed(tmp_path: Path, lines: list[dict[str, Any]], said: str) -> None:
     with pytest.raises(Invalid, match=said):
         replayed(written(tmp_path, *lines))
+
+
+def test_line_that_unfolds_to_more_than_any_has_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "LINE_MAX_BYTES", 1000)
+    file = written(tmp_path, HEAD, {"calls": CALLS[1:2]}, {"padding": "x" * 10_000_000}, name="bomb.gz")
+    assert file.stat().st_size < 20_000
+    with pytest.raises(Invalid, match=r"bomb\.gz line 3: is longer than 1,000 bytes"):
+        read_trace(file)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

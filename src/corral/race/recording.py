@@ -23,7 +23,8 @@ BEGINS = '{"corral_recording":'
 FORMAT = 1
 GZIP = b"\x1f\x8b"
 UNKNOWN_MEMORY_MIB = 128.0
-LINE_MAX_BYTES = 1024 * 1024 * 1024
+LINE_MAX_BYTES = 256 * 1024 * 1024
+"""The state of a million functions; a packed file may unfold to anything."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -85,6 +86,9 @@ class Reader:
     def _read(self) -> Iterator[bytes]:
         with self._readable(), self._open() as file:
             while raw := file.readline(LINE_MAX_BYTES):
+                if len(raw) == LINE_MAX_BYTES:
+                    self.line += 1
+                    raise self.fault(f"is longer than {LINE_MAX_BYTES:,} bytes, the most that a line has")
                 yield raw
 
     def _open(self) -> BinaryIO:
@@ -127,8 +131,16 @@ def is_recording(path: Path) -> bool:
 class _Function:
     def __init__(self) -> None:
         self.facts: Mapping[str, Any] = {}
-        self.calls: list[tuple[float, float]] = []
-        """(seconds after the recording began, how long it was served); 0.0: it was not."""
+        # Of each call, in the order they ended, as plain numbers: there may be millions.
+        self.arrived = array("d")
+        """Seconds after the recording began."""
+        self.served = array("d")
+        """For how long; 0.0: it was not."""
+
+    def in_order(self) -> "tuple[array[float], array[float]]":
+        """Both by arrival."""
+        order = sorted(range(len(self.arrived)), key=self.arrived.__getitem__)
+        return array("d", (self.arrived[at] for at in order)), array("d", (self.served[at] for at in order))
 
 
 def read_recording(path: Path) -> Trace:
@@ -146,14 +158,13 @@ def read_recording(path: Path) -> Trace:
             if arrived < reader.head.now:
                 early += 1
                 continue
-            call = (arrived - reader.head.now, service_s)
-            found.setdefault(key_of(RevisionId(revision)), _Function()).calls.append(call)
-    called = {name: each for name, each in found.items() if each.calls}
+            function = found.setdefault(key_of(RevisionId(revision)), _Function())
+            function.arrived.append(arrived - reader.head.now)
+            function.served.append(service_s)
+    called = {name: each for name, each in found.items() if each.arrived}
     if not called:
         raise Invalid(f"{path} holds no call that arrived while it was made")
-    for each in called.values():
-        each.calls.sort()
-    minutes = floor(max(each.calls[-1][0] for each in called.values()) / 60) + 1
+    minutes = floor(max(max(each.arrived) for each in called.values()) / 60) + 1
     return Trace(
         functions=tuple(_function(name, each, minutes) for name, each in called.items()),
         first_minute=0,
@@ -166,10 +177,9 @@ def read_recording(path: Path) -> Trace:
 
 def _function(key: str, seen: _Function, minutes: int) -> Function:
     namespace, _, name = key.partition("/")
-    served = [service_s for _, service_s in seen.calls if service_s > 0.0]
-    usual = median(served) if served else 0.0
-    service = array("d", (service_s or usual for _, service_s in seen.calls))
-    arrived = array("d", (at for at, _ in seen.calls))
+    arrived, served = seen.in_order()
+    usual = median([each for each in served if each] or [0.0])
+    service = array("d", (each or usual for each in served))
     counts = array("I", bytes(4 * minutes))
     for moment in arrived:
         counts[floor(moment / 60)] += 1
@@ -187,7 +197,7 @@ def _function(key: str, seen: _Function, minutes: int) -> Function:
 
 
 def _notes(called: Mapping[str, _Function], early: int, left_out: int) -> Iterator[str]:
-    unserved = sum(service_s == 0.0 for each in called.values() for _, service_s in each.calls)
+    unserved = sum(each.served.count(0.0) for each in called.values())
     if unserved:
         yield f"{unserved} calls were not served: each is taken to last as long as its function's median."
     if early:
