@@ -151,6 +151,7 @@ def test_provisioned_ones_are_begun_four_at_a_time_every_30_s() -> None:
     function = Function(provisioned=10)
     function.ready = function.ask()
     assert function.ready == 4
+    assert function.last.why == "4 of 10 provisioned, 4 start at once at most"
     assert function.pass_time(100) == [(30.0, 8), (60.0, 10)]
     assert function.last.next_at is None, "there is nothing to bring up, and nothing that may be ended"
 

@@ -49,7 +49,8 @@ class PoolManager:
             "used_lately": used,
             "provisioned": self._provisioner.target,
         }
-        return Decision(desired, next_at, self._why(seen, desired, starts, used), inputs)
+        why = self._provisioner.why if floor == desired > kept + starts else self._why(seen, desired, starts, used)
+        return Decision(desired, next_at, why, inputs)
 
     def _learn(self, seen: Situation, now: float) -> None:
         if seen.second is not None:
@@ -76,8 +77,6 @@ class PoolManager:
             calls = "1 call waits" if waiting == 1 else f"{waiting} calls wait"
             pending = f"; {self._settings.pending_max} start at once at most" if self._lacking else ""
             return f"{calls}, each for an instance of its own{pending}"
-        if desired and desired == self._provisioner.target:
-            return f"{desired} provisioned"
         if desired and desired == self._settings.retain_pods:
             return f"{desired} retained"
         timeout_s = self._settings.idle_timeout_s

@@ -32,6 +32,12 @@ class Provisioner:
         return self._floor
 
     @property
+    def why(self) -> str:
+        if self._floor == self.target:
+            return f"{self.target} provisioned"
+        return f"{self._floor} of {self.target} provisioned, {STARTING_MOST} start at once at most"
+
+    @property
     def next_at(self) -> float | None:
         """When to look again; None: never."""
         return self._look_at
