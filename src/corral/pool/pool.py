@@ -1,16 +1,14 @@
 """The Pool itself: events in, actions out."""
 
-import heapq
 import random
 from collections import OrderedDict
 from collections.abc import Sequence
-
-import msgspec
 
 from corral.errors import CorralError, QueueFull, StartTimeout
 from corral.model import CallId, InstanceId, Observation, RevisionId
 from corral.policy.balance import CHOOSERS, Choice, Stack, Worker
 from corral.pool.actions import Action, Dispatch, Limits, Orphan, Outcome, Refuse, Released, Want
+from corral.pool.held import HeldCalls
 
 WANT_GAP_S = 0.010
 """Least time between two Wants."""
@@ -18,11 +16,6 @@ WANT_OLD_S = 0.050
 """A call that waits longer than this lets the scaler double its starts, so it is told again."""
 WANT_AGAIN_S = 1.0
 """Longest silence while calls wait: a Want that got lost costs no more than this."""
-
-
-class _Held(msgspec.Struct, frozen=True, gc=False):
-    arrived: float
-    hold_until: float
 
 
 class Pool:
@@ -43,9 +36,7 @@ class Pool:
         """Workers that are not retiring."""
         self._executing: dict[CallId, tuple[Worker, float]] = {}
         self._foreign = 0
-        self._waiting: OrderedDict[CallId, _Held] = OrderedDict()
-        # Deadlines of held calls; an entry outlives its call and is dropped when it is met or when they prevail.
-        self._deadlines: list[tuple[float, CallId]] = []
+        self._waiting = HeldCalls()
         self._fault: CorralError | None = None
         self._fault_until = 0.0
         self._shortage = ""
@@ -210,27 +201,18 @@ class Pool:
     def tick(self, now: float) -> Sequence[Action]:
         """Refuses with StartTimeout what was held too long; a pending Want. Call it at `next_at`."""
         actions: list[Action] = []
-        while self._deadlines and self._deadlines[0][0] <= now:
-            until, call = heapq.heappop(self._deadlines)
-            held = self._waiting.get(call)
-            if held is not None and held.hold_until == until:
-                self._unhold(call, now)
-                waited = now - held.arrived
-                fault = f"no instance of {self.revision} was free for this call within {waited:.3g} s, its limit"
-                fault += f": {self._shortage}" if self._shortage else ""
-                actions.append(Refuse(call, StartTimeout(fault)))
+        for call in self._waiting.overdue(now):
+            waited = now - self._unhold(call, now)
+            fault = f"no instance of {self.revision} was free for this call within {waited:.3g} s, its limit"
+            fault += f": {self._shortage}" if self._shortage else ""
+            actions.append(Refuse(call, StartTimeout(fault)))
         actions += self._want_if_due(now)
         return actions
 
     @property
     def next_at(self) -> float | None:
         """When `tick` has something to do; None: never, unless something else happens first."""
-        if not self._waiting:
-            return None
-        deadlines = self._deadlines
-        while not self._is_current(deadlines[0]):
-            heapq.heappop(deadlines)
-        return min(deadlines[0][0], self._want_at())
+        return min(self._waiting.deadline, self._want_at()) if self._waiting else None
 
     # -- what is seen ---------------------------------------------------------------------------------------
 
@@ -260,7 +242,7 @@ class Pool:
         if not self._waiting:
             return None
         self._told, self._told_at = len(self._waiting), now
-        return Want(self._told, self.executing, max(0.0, now - self._oldest()))
+        return Want(self._told, self.executing, max(0.0, now - self._waiting.oldest))
 
     def observe(self, now: float) -> Observation | None:
         """What was seen since the last `observe`; None when nothing was: no call arrived, waited or executed."""
@@ -268,7 +250,7 @@ class Pool:
             return None
         in_flight = len(self._waiting) + self.executing
         if self._waiting:
-            self._oldest_wait_s = max(self._oldest_wait_s, now - self._oldest())
+            self._oldest_wait_s = max(self._oldest_wait_s, now - self._waiting.oldest)
         seen = Observation(
             arrived=self._arrived,
             completed=self._completed,
@@ -359,27 +341,18 @@ class Pool:
         if len(self._waiting) >= limit and not front:
             fault = f"{len(self._waiting)} calls wait for {self.revision}, its queue allows {limit}: try again later"
             return (Refuse(call, QueueFull(fault)),)
-        arrived = min(since, self._oldest()) if front and self._waiting else since
-        self._waiting[call] = _Held(arrived, hold_until)
-        if front:
-            self._waiting.move_to_end(call, last=False)
+        self._waiting.hold(call, since, hold_until, front)
         self._in_flight_s -= now
         self._note_peak()
-        if len(self._deadlines) > 2 * len(self._waiting) + 64:
-            self._deadlines = [entry for entry in self._deadlines if self._is_current(entry)]
-            heapq.heapify(self._deadlines)
-        heapq.heappush(self._deadlines, (hold_until, call))
         return self._want_if_due(now)
 
-    def _unhold(self, call: CallId, now: float) -> None:
-        held = self._waiting.pop(call)
-        self._oldest_wait_s = max(self._oldest_wait_s, now - held.arrived)
+    def _unhold(self, call: CallId, now: float) -> float:
+        """When it arrived."""
+        arrived = self._waiting.pop(call).arrived
+        self._oldest_wait_s = max(self._oldest_wait_s, now - arrived)
         self._in_flight_s += now
         self._told = min(self._told, len(self._waiting))
-
-    def _is_current(self, entry: tuple[float, CallId]) -> bool:
-        held = self._waiting.get(entry[1])
-        return held is not None and held.hold_until == entry[0]
+        return arrived
 
     def _is_blocked(self, now: float) -> bool:
         return self._fault is not None and not self._accepting and now < self._fault_until
@@ -394,14 +367,11 @@ class Pool:
             refused.append(Refuse(call, self._fault))
         return refused
 
-    def _oldest(self) -> float:
-        return next(iter(self._waiting.values())).arrived
-
     def _want_at(self) -> float:
         """When the next Want is due, as things stand. Only while calls wait."""
         if len(self._waiting) > self._told:
             return self._told_at + WANT_GAP_S
-        when_old = max(self._told_at + self._again_s, self._oldest() + WANT_OLD_S)
+        when_old = max(self._told_at + self._again_s, self._waiting.oldest + WANT_OLD_S)
         return min(when_old, self._told_at + WANT_AGAIN_S)
 
     def _want_if_due(self, now: float) -> Sequence[Action]:
@@ -411,4 +381,4 @@ class Pool:
         # Unchanged need is told again ever more slowly: the scaler doubles within a few steps or not at all.
         self._again_s = WANT_GAP_S if grew else min(2 * self._again_s, WANT_AGAIN_S)
         self._told, self._told_at = len(self._waiting), now
-        return (Want(self._told, self.executing, max(0.0, now - self._oldest())),)
+        return (Want(self._told, self.executing, max(0.0, now - self._waiting.oldest)),)
