@@ -5,10 +5,9 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Protocol
 
 import msgspec
 
@@ -17,110 +16,29 @@ from corral.errors import SandboxFailed
 from corral.model import ExitCause, FunctionSpec, InstanceId, Revision, RevisionId, SlotId
 from corral.ports import Exit, Keep, Launch, SandboxEvents
 from corral.sandbox import processes, syscalls
-from corral.sandbox.cgroups import Group, Groups, Limits, NoGroup, Toll
+from corral.sandbox.cgroups import Group, Limits, NoGroup, Toll
 from corral.sandbox.exits import DRESS_FAILED, judge
-from corral.sandbox.interpreters import DEFAULT, Interpreter, find_interpreter
+from corral.sandbox.interpreters import DEFAULT, find_interpreter
 from corral.sandbox.keeping import Keeping
 from corral.sandbox.kept import KeptZygote
+from corral.sandbox.leaving import Leaving
 from corral.sandbox.parking import Parked
+from corral.sandbox.parts import Parts
+from corral.sandbox.running import Running
 from corral.sandbox.slots import Slot, close_all
 from corral.sandbox.spares import Spares
+from corral.sandbox.tier import Tier
 from corral.sandbox.weights import Weighing, Weights
 from corral.sandbox.zygotes import Zygote
 
-LAYERS_PACKAGE = "/base"
-"""Where the zygote of a layer sees the package it was raised for, which it outlives: not where its children mount
-theirs, for a folder that is removed takes along what is mounted over it, and nothing can be mounted there any more."""
-FILES_MAX = 1024
-"""Descriptors an instance may open."""
 QUICK_S = 1.0
 """A zygote that ended sooner is started again only when it is needed."""
 CLOSE_MAX_S = 0.8
 """For all instances to end. The parent gives the keeper 1.2 s, and groups are removed after it."""
 HINT_MAX_S = 0.1
 """For the status of an instance that its function's own zygote has to collect."""
-REMOVE_AGAIN_S = 0.02
-REMOVE_AT_ONCE = 20
-"""Groups, some 5 ms: making a slot waits for it in the same thread."""
 SWEEP_AFTER_S = 0.05
 NOTHING = Toll()
-
-
-class Tier(Protocol):
-    """How instances are kept apart."""
-
-    name: str
-    is_isolated: bool
-    groups: Groups
-
-    def sweep(self) -> int:
-        """Remove what an earlier keeper left under our name. Blocks until it is gone."""
-        ...
-
-    def user_of(self, revision: Revision) -> int | None:
-        """Whom its instances run as; None: as we do."""
-        ...
-
-    def make_slot(self, slot: SlotId, group: Group) -> Slot:
-        """Blocks for about a millisecond; called in a thread of its own. Raises OSError; the group stays the
-        caller's."""
-        ...
-
-    def zygote_command(self, interpreter: Interpreter, fd: int) -> tuple[Sequence[str], Sequence[int]]: ...
-
-    def open_tmp(self) -> dict[str, int]:
-        """A descriptor for the /tmp of one child, where it has its own."""
-        ...
-
-    def open_package(self, package: str) -> dict[str, int]:
-        """Descriptors an instance needs for its code, by their names in docs/zygote.md."""
-        ...
-
-    def package_path(self, package: str) -> str:
-        """The folder as an instance sees it."""
-        ...
-
-    def open_layer(self, layer: str) -> dict[str, int]:
-        """Descriptors an instance needs for its dependencies, by their names in docs/zygote.md."""
-        ...
-
-    def layer_path(self, layer: str) -> str:
-        """The folder as an instance sees it."""
-        ...
-
-    def kill(self, pid: int, pidfd: int) -> None:
-        """Everything of a running instance."""
-        ...
-
-    def bury(self, pid: int) -> None:
-        """Its first process was collected: end what it may have left."""
-        ...
-
-    def used(self, pid: int, group: Group) -> tuple[float, float]: ...
-
-
-class Running:
-    """An instance from its start to its end."""
-
-    def __init__(self, launch: Launch, slot: Slot, limits: Limits) -> None:
-        self.launch = launch
-        self.slot = slot
-        self.limits = limits
-        self.zygote: Zygote | None = None
-        """None: its zygote is still to be started; or it is a fork of `kept`."""
-        self.kept: KeptZygote | None = None
-        """Its function's own zygote, where that forks it."""
-        self.hint: int | None = None
-        """Its wait status, as that says."""
-        self.pid: int | None = None
-        self.pidfd: int | None = None
-        self.stopped_as: ExitCause | None = None
-        self.is_dead = False
-        """The kernel says so, and its status is to be collected."""
-
-    @property
-    def instance(self) -> InstanceId:
-        return self.launch.instance
 
 
 class ForkingSandbox:
@@ -141,8 +59,6 @@ class ForkingSandbox:
         """Of those, the ones that were parked: their zygotes know them by their slot."""
         self._zygotes: dict[str, Zygote] = {}
         self._searches: dict[str, asyncio.Task[None]] = {}
-        self._leaving: list[Group] = []
-        self._removing: asyncio.Task[None] | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._is_closing = False
         self._all_ended = asyncio.Event()
@@ -153,8 +69,10 @@ class ForkingSandbox:
         spec = FunctionSpec()
         self._usual = Limits(spec.memory_mib, spec.cpu, pids_max)
         self.keeps_zygotes = tier.is_isolated and tier.groups.version != "none" and not is_strict
-        self._spares = Spares(tier.open_tmp, self._thread, self._leave)
-        self._keeping = Keeping(tier, self._open_kept_parts, pids_max, self._thread, self, events)
+        self._parts = Parts(tier)
+        self._leaving = Leaving(self._thread, self._groups_removed)
+        self._spares = Spares(tier.open_tmp, self._thread, self._leaving.add)
+        self._keeping = Keeping(tier, self._parts.of_kept, pids_max, self._thread, self, events)
         # Instances whose zygote died become our children: their ends stay visible to us.
         syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
 
@@ -207,7 +125,7 @@ class ForkingSandbox:
         made = self._slots.pop(slot, None)
         if made is not None:
             made.close()
-            self._leave(made.group)
+            self._leaving.add(made.group)
 
     def user_of(self, revision: Revision) -> int | None:
         """Whom its instances run as; None: as we do."""
@@ -263,7 +181,7 @@ class ForkingSandbox:
             fds |= slot.lend(without="netns")
             fds |= self._tier.open_tmp()
             if kept.is_layer:
-                fds |= self._open_parts(running)
+                fds |= self._parts.of(running)
                 os.close(fds.pop("layer_root"))
             else:
                 fds["log"] = os.dup(launch.log_fd)
@@ -293,16 +211,16 @@ class ForkingSandbox:
             return False
         finally:
             close_all(fds)
-        self._leave(slot.settle(spare.group))
+        self._leaving.add(slot.settle(spare.group))
         running.kept = kept
         self._spares.want(kept)
         return True
 
     def _house(self, slot: Slot, group: Group) -> None:
         try:
-            self._leave(slot.move(group))
+            self._leaving.add(slot.move(group))
         except OSError:
-            self._leave(group)
+            self._leaving.add(group)
             raise
 
     def _weigh(self, due: Sequence[Weighing]) -> None:
@@ -323,7 +241,7 @@ class ForkingSandbox:
         fds: dict[str, int] = {}
         try:
             slot.group.limit(running.limits)
-            fds |= self._open_parts(running)
+            fds |= self._parts.of(running)
             parked.order(fds)
         except ConnectionError:
             return False
@@ -355,59 +273,15 @@ class ForkingSandbox:
             if launch.revision.spec.network == "host" and "netns" in fds:
                 os.close(fds.pop("netns"))
             fds |= self._tier.open_tmp()
-            fds |= self._open_parts(running)
+            fds |= self._parts.of(running)
         except OSError as exc:
             close_all(fds)
             self._refuse(running, exc)
             return
         zygote.start(launch.instance, self._tier.is_isolated, fds)
 
-    def _open_parts(self, running: Running) -> dict[str, int]:
-        """Descriptors of what belongs to the function; the caller's."""
-        launch = running.launch
-        plan = self._plan(launch, running.slot) | {"want_code": launch.code is None, "stamps": launch.stamps}
-        return self._open_code(launch, plan)
-
-    def _open_code(self, launch: Launch | Keep, plan: Mapping[str, Any]) -> dict[str, int]:
-        fds = self._tier.open_package(launch.package)
-        try:
-            if launch.layer is not None:
-                fds |= self._tier.open_layer(launch.layer)
-            fds["log"] = os.dup(launch.log_fd)
-            if launch.code is not None:
-                fds["code"] = syscalls.sealed_file("code", launch.code)
-            fds["plan"] = syscalls.sealed_file("plan", msgspec.json.encode(plan))
-        except OSError:
-            close_all(fds)
-            raise
-        return fds
-
     def _refuse(self, running: Running, exc: OSError) -> None:
         self._end(running, ExitCause.START_FAILED, f"a part of its sandbox was refused: {exc}")
-
-    def _plan(self, launch: Launch | Keep, slot: Slot) -> dict[str, Any]:
-        revision, spec = launch.revision, launch.revision.spec
-        user = self._tier.user_of(revision)
-        memory_bytes = spec.memory_mib * 1024 * 1024
-        return {
-            "uid": user,
-            "gid": user,
-            "hostname": revision.name,
-            "memory_bytes": memory_bytes,
-            "nofile": FILES_MAX,
-            "data_limit": None if slot.group.is_limiting else memory_bytes,
-            "package": self._tier.package_path(launch.package),
-            "layer": None if launch.layer is None else self._tier.layer_path(launch.layer),
-            "handler": spec.handler,
-            "style": spec.style or revision.style,
-            "concurrency": spec.concurrency,
-            "env": spec.env,
-            "function": revision.name,
-            "namespace": revision.namespace,
-            "memory_mib": spec.memory_mib,
-            "timeout_s": spec.timeout_s,
-            "cores": math.ceil(spec.cpu),
-        }
 
     # -- ending -----------------------------------------------------------------------------------------------
 
@@ -486,7 +360,7 @@ class ForkingSandbox:
             # A zygote that died before it could tell may have forked it; one with user code may have put more there.
             running.slot.group.kill()
         running.slot.close()
-        self._leave(running.slot.group)
+        self._leaving.add(running.slot.group)
         self._sweep_soon()
         self._events.ended(
             Exit(
@@ -500,23 +374,9 @@ class ForkingSandbox:
         if not self._running:
             self._all_ended.set()
 
-    def _leave(self, *groups: Group) -> None:
-        """Remove groups in the background: the kernel holds them for some milliseconds after the last exit."""
-        self._leaving += groups
-        if self._removing is None or self._removing.done():
-            self._removing = asyncio.create_task(self._remove_groups(), name="remove groups")
-
-    async def _remove_groups(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._leaving:
-            # Asked at once it would refuse.
-            await asyncio.sleep(REMOVE_AGAIN_S)
-            groups, self._leaving = self._leaving, []
-            for start in range(0, len(groups), REMOVE_AT_ONCE):
-                some = groups[start : start + REMOVE_AT_ONCE]
-                self._leaving += await loop.run_in_executor(self._thread, _remove, some)
-            if not self._is_closing:
-                self._keeping.look()
+    def _groups_removed(self) -> None:
+        if not self._is_closing:
+            self._keeping.look()
 
     def _sweep_soon(self) -> None:
         if self._sweep is None and not self._is_closing:
@@ -669,17 +529,6 @@ class ForkingSandbox:
         """May be called from another thread."""
         return self._keeping.used_mib()
 
-    def _open_kept_parts(self, keep: Keep, slot: Slot, is_layer: bool) -> dict[str, int]:
-        plan = self._plan(keep, slot)
-        if is_layer:
-            plan |= {"is_layer": True, "package": LAYERS_PACKAGE}
-        fds = self._tier.open_tmp()
-        try:
-            return fds | self._open_code(keep, plan)
-        except OSError:
-            close_all(fds)
-            raise
-
     def was_not_raised(self, zygote: InstanceId, why: str) -> None:
         kept = self._keeping.named(zygote)
         if kept is not None:
@@ -702,7 +551,7 @@ class ForkingSandbox:
             self._events.zygote_gone(kept.name, kept.revision.id, why, is_unsafe)
 
     def is_empty(self, kept: KeptZygote) -> None:
-        self._leave(self._keeping.forget_wholly(kept))
+        self._leaving.add(self._keeping.forget_wholly(kept))
         self._sweep_soon()
 
     def is_running(self, instance: InstanceId) -> bool:
@@ -766,13 +615,12 @@ class ForkingSandbox:
             await zygote.ended.wait()
         for slot in self._slots.values():
             slot.close()
-        self._leave(*(slot.group for slot in self._slots.values()))
+        self._leaving.add(*(slot.group for slot in self._slots.values()))
         self._slots.clear()
         if self._sweep is not None:
             self._sweep.cancel()
         self._reap_strays()
-        if self._removing is not None:
-            await self._removing
+        await self._leaving.all_gone()
         # Nothing runs any more, so this only removes what is empty.
         await asyncio.get_running_loop().run_in_executor(self._thread, self._tier.sweep)
         self._thread.shutdown()
@@ -794,11 +642,3 @@ def _weigh(due: Sequence[Weighing]) -> None:
     for group, weight in due:
         with contextlib.suppress(OSError):  # removed meanwhile
             group.weigh(weight)
-
-
-def _remove(groups: Sequence[Group]) -> list[Group]:
-    """Those the kernel has not let go of yet. What still runs in them has no business there."""
-    left = [group for group in groups if not group.remove()]
-    for group in left:
-        group.kill()
-    return left
