@@ -26,14 +26,14 @@ def test_each_rule_decides_from_the_moment_it_is_set_and_no_call_fails(shared: S
 
     async def play() -> Load:
         async with asyncio.TaskGroup() as group:
-            loading = group.create_task(Loop(shared.host, "/function/ruled", 20).run(6.0))
+            loading = group.create_task(Loop(shared.host, "/function/ruled", 20).run(4.0))
             for change in CHANGES:
                 await asyncio.to_thread(shared.ok, "scaling", "ruled", *change.split())
         return loading.result()
 
     with recording(shared, file):
         load = asyncio.run(play())
-    assert load.statuses() == {200: 120}
+    assert load.statuses() == {200: 80}
     assert in_force(file) == [change.split()[0].removeprefix("engine=") for change in CHANGES]
 
 

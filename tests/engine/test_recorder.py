@@ -36,7 +36,7 @@ def called(revision: RevisionId, at: float = 1.0) -> SeenCall:
     return SeenCall(revision, at, 0.001, 0.02, False, 200)
 
 
-async def read(w: World, path: str, *, seconds: float = 0.3, token: str = ADMIN) -> list[dict[str, Any]]:
+async def read(w: World, path: str, *, seconds: float = 0.2, token: str = ADMIN) -> list[dict[str, Any]]:
     """The lines of a recording that ends by itself."""
     answer = await w.ask("GET", f"{path}?seconds={seconds}", token=token)
     assert answer.status == 200, answer
