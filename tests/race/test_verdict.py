@@ -68,7 +68,7 @@ def test_headline_says_what_changes_without_the_dominating_function() -> None:
     one = contender("one", 1.0, 10.0, rest=(2.0, 5.0))
     other = contender("other", 2.0, 20.0, rest=(1.0, 4.0))
     said = list(headline(outcome(one, other, dominating="f")))
-    assert said[1] == "one also holds least memory idle: no policy is better at anything."
+    assert said[1] == "one also holds least memory idle: it is the best on both."
     assert said[-1] == (
         "One function makes 63 % of all calls. Without it other is best for callers, other in memory; unbeaten: other."
     )

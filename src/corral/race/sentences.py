@@ -65,7 +65,7 @@ def _quickest(whole: Verdict) -> str:
 def _smallest(whole: Verdict) -> str:
     least, most = whole.smallest, whole.quickest
     if least.name == most.name:
-        return f"{least.name} also holds least memory idle: no policy is better at anything."
+        return f"{least.name} also holds least memory idle: it is the best on both."
     mine, theirs = least.groups[ALL], most.groups[ALL]
     return (
         f"{least.name} holds least memory idle: {gb_min(mine.idle_gb_min)}, where {most.name} holds "
