@@ -11,9 +11,10 @@ from corral.errors import Invalid
 from corral.policy import SCALERS
 from corral.race.arrivals import ARRIVALS, Arrivals
 from corral.race.coldstart import ColdStart, fixed
+from corral.race.conditions import Conditions
 from corral.race.keepers import Fixed
 from corral.race.minutes import keep
-from corral.race.race import race
+from corral.race.race import race, race_under
 from corral.race.score import Score
 from corral.race.simulate import LATE_S
 from corral.race.trace import Calls, Durations, Function, Trace
@@ -42,7 +43,7 @@ def called(*calls: tuple[float, float], minutes: int = 5, name: str = "f") -> Fu
 
 
 def raced(trace: Trace, said: Mapping[str, Any] = KEPT_60_S, cold: ColdStart = COLD, **others: Any) -> Score:
-    (score,) = race(trace, {"it": said}, cold_start=cold, **others)
+    (score,) = race_under(Conditions(cold_start=cold, **others), trace, {"it": said})
     return score
 
 

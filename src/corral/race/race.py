@@ -27,14 +27,25 @@ def race(
     cold_start: ColdStart = MEASURED,
     progress: Progress = lambda label, part: None,
     processes: int = 1,
-    **others: float,
 ) -> list[Score]:
-    """In the order of `policies`: label -> scaling, which may hold `min`, `max`, `idle_s` and `concurrency` too. The
-    same arguments give the same scores, however many processes there are; `others` are those of Conditions. Raises
-    Invalid: a policy that is none, before anything is raced."""
+    """Under the usual conditions but for these; see `race_under`."""
     if arrivals not in ARRIVALS:
         raise Invalid(f"arrivals = {arrivals!r}, must be one of {', '.join(ARRIVALS)}")
-    conditions = Conditions(seed=seed, arrivals=arrivals, cold_start=cold_start, **others)  # type: ignore[arg-type]
+    return race_under(
+        Conditions(seed=seed, arrivals=arrivals, cold_start=cold_start), trace, policies, progress, processes
+    )
+
+
+def race_under(
+    conditions: Conditions,
+    trace: Trace,
+    policies: Mapping[str, Scaling],
+    progress: Progress = lambda label, part: None,
+    processes: int = 1,
+) -> list[Score]:
+    """In the order of `policies`: label -> scaling, which may hold `min`, `max`, `idle_s` and `concurrency` too. The
+    same arguments give the same scores, however many processes there are. Raises Invalid: a policy that is none,
+    before anything is raced."""
     check(policies, conditions)
     if processes > 1 and len(policies) > 1:
         return Workers(trace, conditions, progress).run(policies, processes)

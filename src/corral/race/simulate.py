@@ -1,6 +1,6 @@
 """The event simulation: the production Pools, Roster and rules of one policy on a trace, driven by a heap of events.
 
-One gateway, one engine and one keeper without limit of memory. Two events per call, arrival and end; each closed second
+One gateway, one engine and one node without limit of memory. Two events per call, arrival and end; each closed second
 is told of the pools that had calls; the Roster's timers go off at its `next_at`, pools' at theirs. Nothing else ticks.
 
 A call's added latency is what passes from its arrival until its instance begins with it: waiting in the pool, and the
@@ -12,27 +12,24 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from math import ceil
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 
 from corral import pool, roster
 from corral.model import CallId, GatewayId, InstanceId, Observation, RevisionId, ScalingValue
-from corral.policy import SCALERS, Kind, StockTerms
 from corral.race.arrivals import Calls
 from corral.race.conditions import Conditions, scaling_of
-from corral.race.gauge import Gauge
-from corral.race.lane import Instance, Lane
+from corral.race.events import Events
+from corral.race.lane import Lane
+from corral.race.node import Node
 from corral.race.score import Score, rank
 from corral.race.trace import Trace
-from corral.race.warm_pool import WarmPool, kind_of
 
 GATEWAY = GatewayId("gateway")
 OK = pool.Outcome.OK
 QUEUE = 1_000_000
 """Calls that may wait for a function: none is refused for its number."""
-RUNTIME = "python3"
-"""Of all functions: a trace does not say."""
 LATE_S = 0.0001
 """So late do the engine's timers go off. A rule that counts a minute from a call's second hears of the call that comes
 just a minute later before it decides, as it mostly would."""
@@ -44,47 +41,38 @@ class Simulation:
     def __init__(self, trace: Trace, said: Mapping[str, ScalingValue], conditions: Conditions) -> None:
         """Raises Invalid: the policy is none."""
         self._trace, self._said, self._conditions = trace, said, conditions
-        self._load_s = conditions.cold_start.load_ms / 1000
         self._scaling = scaling_of(said, conditions)
         self._window_s = 60.0 * trace.minutes
-        self._now = 0.0
-        # (moment, number, what is done, two arguments): without closures, as there are millions.
-        self._heap: list[tuple[float, int, Callable[[Any, Any], None], Any, Any]] = []
-        self._number = 0
+        self._events = Events()
         self._ids = cast(Iterator[CallId], count(1))
         self._open = 0
         """Calls that have arrived and are not over."""
-        self._instances: dict[InstanceId, Instance] = {}
-        self._gauge = Gauge(trace.minutes)
         self._active: dict[Lane, None] = {}
-        self._because_of_call = False
+        """Those that may have something to tell of this second, in the order of their first call in it."""
+        self._is_wanted = False
         """What is carried out answers calls that wait."""
         self._roster = roster.Roster("race", conditions.cores, random.Random(conditions.seed))
         self._tick_at: float | None = None
-        scaling = self._scaling
-        limits = pool.Limits(concurrency=scaling.at_once, queue=QUEUE, choose=scaling.choose, once=scaling.once)
-        self._lanes = [
-            Lane(
-                RevisionId(f"race/f{number}@1"),
-                function,
-                Calls(function, conditions.seed, conditions.arrivals),
-                limits,
-                f"{conditions.seed}/{function.owner}/{function.app}/{function.name}",
-            )
-            for number, function in enumerate(trace.functions)
-        ]
+        self._node = Node(self._events, trace.minutes, self._scaling, conditions, self._roster, self._apply)
+        self._lanes = _lanes(trace, self._scaling, conditions)
         self._lane_by_revision = {lane.revision: lane for lane in self._lanes}
-        self._pool_rng = random.Random(f"{conditions.seed}/warm pool")
-        stock = SCALERS[scaling.engine].stock
-        terms = StockTerms(rng=self._pool_rng, runtimes=(RUNTIME,), settings=scaling.settings)
-        self._warm = WarmPool(None if stock is None else stock(terms), self._window_s)
 
     # -- the run --------------------------------------------------------------------------------------------
 
     def run(self, progress: Callable[[float], None] = lambda part: None) -> None:
         """`progress` hears the part that is done, after each minute of the trace."""
-        # A keeper that keeps no zygotes of functions, where no code takes time to load.
-        self._apply(self._roster.keeper_up({}, 0.0, zygotes={} if self._load_s else None))
+        self._deploy()
+        self._events.at(1.0, self._close_second)
+        for minute in range(self._trace.minutes):
+            self._pass(self._calls_of(minute))
+            self._events.run(60.0 * (minute + 1))
+            progress((minute + 1) / self._trace.minutes)
+        while self._open:
+            self._events.next()
+        self._node.close(self._lanes)
+
+    def _deploy(self) -> None:
+        self._node.connect()
         self._apply(self._roster.gateway_up(GATEWAY, {}, 0.0))
         # Which day it was a trace does not say; minute 480 is eight o'clock of it.
         self._apply(self._roster.clock(60.0 * self._trace.first_minute, 0.0))
@@ -94,19 +82,7 @@ class Simulation:
             )
             self._apply(self._roster.deployed(lane.revision, scaling, 0.0))
             self._apply(self._roster.settled(lane.revision, 0.0))
-        self._restock()
-        self._at(1.0, self._close_second, None, None)
-        for minute in range(self._trace.minutes):
-            self._pass(self._calls_of(minute), 60.0 * (minute + 1))
-            progress((minute + 1) / self._trace.minutes)
-        while self._open:
-            self._next()
-        for instance in self._instances.values():
-            instance.lane.ended(instance, self._window_s, self._window_s)
-        for lane in self._lanes:
-            lane.zygote_ended(self._window_s, self._window_s)
-        self._gauge.close(self._window_s)
-        self._warm.close()
+        self._node.restock()
 
     def _calls_of(self, minute: int) -> list[tuple[float, int, float]]:
         """(moment, number of the lane, how long it takes), in order."""
@@ -118,30 +94,20 @@ class Simulation:
         calls.sort()
         return calls
 
-    def _pass(self, calls: Iterable[tuple[float, int, float]], until: float) -> None:
-        heap, lanes, pop = self._heap, self._lanes, heapq.heappop
-        for moment, number, service in calls:
+    def _pass(self, calls: Iterable[tuple[float, int, float]]) -> None:
+        """The calls come, and between them happens what is due: Events.next, written out."""
+        events, heap, lanes, pop = self._events, self._events.heap, self._lanes, heapq.heappop
+        for moment, number, service_s in calls:
             while heap[0][0] <= moment:
-                self._now, _, act, one, other = pop(heap)
+                events.now, _, act, one, other = pop(heap)
                 act(one, other)
-            self._now = moment
-            self._arrive(lanes[number], service)
-        while heap[0][0] <= until:
-            self._next()
-
-    def _next(self) -> None:
-        self._now, _, act, one, other = heapq.heappop(self._heap)
-        act(one, other)
-
-    def _at(self, moment: float, act: Callable[[Any, Any], None], one: Any, other: Any) -> None:
-        self._number += 1
-        heapq.heappush(self._heap, (moment, self._number, act, one, other))
+            events.now = moment
+            self._arrive(lanes[number], service_s)
 
     # -- calls ----------------------------------------------------------------------------------------------
 
     def _arrive(self, lane: Lane, service_s: float) -> None:
-        now = self._now
-        call = next(self._ids)
+        now, call = self._events.now, next(self._ids)
         self._open += 1
         lane.count += 1
         if not lane.is_active:
@@ -156,8 +122,7 @@ class Simulation:
 
     def _begin(self, lane: Lane, call: CallId, on: InstanceId, arrived: float, service_s: float) -> None:
         """The call has its instance, which serves it now or as soon as it is ready."""
-        instance = self._instances[on]
-        begins = self._now
+        instance, begins = self._node.instances[on], self._events.now
         if instance.ready_at > begins:
             begins = instance.ready_at
             instance.is_cold = True
@@ -170,52 +135,52 @@ class Simulation:
         if until > since:
             instance.busy_s += until - since
             instance.busy_until = until
-        self._number += 1
-        heapq.heappush(self._heap, (ends, self._number, self._end, lane, call))
+        self._events.at(ends, self._end, lane, call)
 
     def _end(self, lane: Lane, call: CallId) -> None:
         self._open -= 1
-        actions = lane.pool.done(call, OK, self._now)
+        actions = lane.pool.done(call, OK, self._events.now)
         if actions:
             self._carry(lane, actions)
 
     def _carry(self, lane: Lane, actions: Iterable[pool.Action]) -> None:
         """The pool's actions, carried out."""
+        events = self._events
         for action in actions:
             match action:
                 case pool.Dispatch(call, instance):
                     self._begin(lane, call, instance, *lane.held.pop(call))
                 case pool.Want():
-                    self._at(self._now + self._conditions.link_s, self._want, lane, action)
+                    events.at(events.now + self._conditions.link_s, self._want, lane, action)
                 case pool.Released(instance):
-                    self._apply(self._roster.released(instance, self._now))
+                    self._apply(self._roster.released(instance, events.now))
                 case pool.Refuse(call, _):
                     arrived, _ = lane.held.pop(call)
                     lane.refused += 1
-                    lane.waited(self._now - arrived)
+                    lane.waited(events.now - arrived)
                     self._open -= 1
                 case _:
                     raise AssertionError(action)
         at = lane.pool.next_at
         if at is not None and (lane.tick_at is None or at < lane.tick_at):
             lane.tick_at = at
-            self._at(max(at, self._now), self._tick_pool, lane, at)
+            events.at(max(at, events.now), self._tick_pool, lane, at)
 
     def _tick_pool(self, lane: Lane, at: float) -> None:
         if lane.tick_at == at:
             lane.tick_at = None
-            self._carry(lane, lane.pool.tick(self._now))
+            self._carry(lane, lane.pool.tick(self._events.now))
 
     # -- what the engine hears ------------------------------------------------------------------------------
 
     def _want(self, lane: Lane, want: pool.Want) -> None:
-        self._because_of_call = True
-        told = self._roster.want(GATEWAY, lane.revision, want.waiting, want.executing, want.oldest_wait_s, self._now)
-        self._apply(told)
-        self._because_of_call = False
+        self._is_wanted = True
+        waiting, executing, oldest_wait_s = want.waiting, want.executing, want.oldest_wait_s
+        self._apply(self._roster.want(GATEWAY, lane.revision, waiting, executing, oldest_wait_s, self._events.now))
+        self._is_wanted = False
 
     def _close_second(self, _: None, __: None) -> None:
-        now, seconds = self._now, []
+        now, seconds = self._events.now, []
         for lane in list(self._active):
             seen = lane.pool.observe(now)
             if seen is None:
@@ -224,59 +189,23 @@ class Simulation:
             else:
                 seconds.append((lane.revision, seen))
         if seconds:
-            self._at(now + self._conditions.link_s, self._observed, seconds, None)
+            self._events.at(now + self._conditions.link_s, self._observed, seconds)
         if self._scaling.settings.needs_usage:
-            self._tell_usage()
-        self._at(now + 1.0, self._close_second, None, None)
-
-    def _tell_usage(self) -> None:
-        """As the keeper does each second. What a call takes of a processor no trace says: an instance that executes is
-        taken to use one core."""
-        now = self._now
-        used = {
-            name: (each.busy_s - max(0.0, each.busy_until - max(now, each.ready_at)), each.lane.function.memory_mib)
-            for name, each in self._instances.items()
-        }
-        if used:
-            self._apply(self._roster.used(used, {}, now))
+            self._node.tell_usage()
+        self._events.at(now + 1.0, self._close_second)
 
     def _observed(self, seconds: list[tuple[RevisionId, Observation]], _: None) -> None:
-        now, observed = self._now, self._roster.observed
+        now, observed = self._events.now, self._roster.observed
         for revision, seen in seconds:
             actions = observed(GATEWAY, revision, seen, now)
             if actions:
                 self._carry_out(actions)
         self._arm()
 
-    def _ready(self, instance: InstanceId, _: None) -> None:
-        there = self._instances.get(instance)
-        if there is None:
-            return
-        load_s = 0.0 if there.is_forked else self._load_s
-        if load_s:
-            # Only what was measured gets a zygote.
-            self._apply(self._roster.measured({instance: there.lane.function.memory_mib}, {}, self._now))
-        self._apply(self._roster.ready(instance, self._scaling.concurrency, self._now, load_s))
-
-    def _zygote_kept(self, lane: Lane, _: None) -> None:
-        lane.has_zygote = True
-        memory_mib, load_s = lane.function.memory_mib, self._load_s
-        self._apply(self._roster.zygote_kept(lane.revision, memory_mib, load_s, self._now))
-
-    def _zygote_gone(self, lane: Lane, _: None) -> None:
-        lane.zygote_ended(self._now, self._window_s)
-        self._apply(self._roster.zygote_gone(lane.revision, False, self._now))
-
-    def _lost(self, instance: InstanceId, _: None) -> None:
-        gone = self._instances.pop(instance)
-        gone.lane.ended(gone, self._now, self._window_s)
-        self._gauge.change(-1, self._now)
-        self._apply(self._roster.lost(instance, self._now))
-
     def _tick(self, at: float, _: None) -> None:
         if self._tick_at == at:
             self._tick_at = None
-            self._apply(self._roster.tick(self._now))
+            self._apply(self._roster.tick(self._events.now))
 
     # -- what it orders -------------------------------------------------------------------------------------
 
@@ -288,16 +217,16 @@ class Simulation:
         at = self._roster.next_at
         if at is not None and (self._tick_at is None or at < self._tick_at):
             self._tick_at = at
-            self._at(max(at, self._now) + LATE_S, self._tick, at, None)
+            self._events.at(max(at, self._events.now) + LATE_S, self._tick, at)
 
     def _carry_out(self, actions: Iterable[roster.Action]) -> None:
-        now = self._now
+        now, node = self._events.now, self._node
         for action in actions:
             match action:
                 case roster.Decided() | roster.Learned():
                     pass
                 case roster.Start(instance, revision):
-                    self._start(instance, self._lane_by_revision[revision])
+                    node.start(instance, self._lane_by_revision[revision], self._is_wanted)
                 case roster.Assign(instance, revision, _, _):
                     lane = self._lane_by_revision[revision]
                     self._carry(lane, lane.pool.joined(instance, now))
@@ -305,56 +234,16 @@ class Simulation:
                     lane = self._lane_by_revision[revision]
                     self._carry(lane, lane.pool.release(count, now))
                 case roster.Retire(_, instance):
-                    lane = self._instances[instance].lane
+                    lane = node.instances[instance].lane
                     self._carry(lane, lane.pool.retire(instance, now))
                 case roster.Stop(instance, _):
-                    self._at(now + self._conditions.stop_s, self._lost, instance, None)
+                    node.stop(instance)
                 case roster.KeepZygote(revision):
-                    lane = self._lane_by_revision[revision]
-                    lane.zygote_since = now
-                    self._at(now + self._load_s, self._zygote_kept, lane, None)
+                    node.keep_zygote(self._lane_by_revision[revision])
                 case roster.DropZygote(revision):
-                    lane = self._lane_by_revision[revision]
-                    lane.has_zygote = False
-                    self._at(now + self._conditions.stop_s, self._zygote_gone, lane, None)
+                    node.drop_zygote(self._lane_by_revision[revision])
                 case _:
                     raise AssertionError(action)
-
-    def _start(self, instance: InstanceId, lane: Lane) -> None:
-        conditions = self._conditions
-        takes_s = max(0.0, conditions.cold_start.draw(lane.rng) - conditions.link_s)
-        if not lane.has_zygote:
-            takes_s += self._load_s
-        lane.starts += 1
-        started = Instance(lane, self._now, self._now + takes_s, self._because_of_call)
-        self._instances[instance] = started
-        self._gauge.change(1, self._now)
-        self._at(started.ready_at, self._ready, instance, None)
-        self._take_unbound(lane)
-
-    # -- its warm pool --------------------------------------------------------------------------------------
-
-    def _take_unbound(self, lane: Lane) -> None:
-        if self._warm.take(kind_of(lane.function, RUNTIME), self._now):
-            self._gauge.change(-1, self._now)
-        self._restock()
-
-    def _unbound_made(self, kind: Kind, _: None) -> None:
-        self._warm.made(kind, self._now)
-        self._restock()
-
-    def _restock(self) -> None:
-        warm, now = self._warm, self._now
-        before, due = warm.size, warm.next_at
-        for kind in warm.restock(now):
-            self._at(now + self._conditions.cold_start.draw(self._pool_rng), self._unbound_made, kind, None)
-        self._gauge.change(warm.size - before, now)
-        if warm.next_at is not None and warm.next_at != due:
-            self._at(max(now, warm.next_at), self._look_at_pool, warm.next_at, None)
-
-    def _look_at_pool(self, at: float, _: None) -> None:
-        if self._warm.next_at == at:
-            self._restock()
 
     # -- the result -----------------------------------------------------------------------------------------
 
@@ -365,6 +254,7 @@ class Simulation:
             waits += lane.waits
         ordered, calls = sorted(waits), sum(lane.count for lane in lanes)
         p50, p99, p999, most = (1000 * rank(ordered, calls - len(ordered), each) for each in (50, 99, 99.9, 100))
+        warm = self._node.warm
         return Score(
             policy=label,
             scaling=self._said,
@@ -372,16 +262,30 @@ class Simulation:
             refused=sum(lane.refused for lane in lanes),
             cold_calls=sum(lane.cold_calls for lane in lanes),
             cold_starts=sum(each.cold_starts for each in functions),
-            starts=sum(each.starts for each in functions) + self._warm.unused,
+            starts=sum(each.starts for each in functions) + warm.unused,
             added_s=sum(each.added_s for each in functions),
             added_p50_ms=p50,
             added_p99_ms=p99,
             added_p999_ms=p999,
             added_max_ms=most,
-            idle_gb_min=sum(each.idle_gb_min for each in functions) + self._warm.gb_min,
-            pool_gb_min=self._warm.gb_min,
+            idle_gb_min=sum(each.idle_gb_min for each in functions) + warm.gb_min,
+            pool_gb_min=warm.gb_min,
             zygote_gb_min=sum(lane.zygote_gb_min for lane in lanes),
             busy_gb_min=sum(each.busy_gb_min for each in functions),
-            instances=self._gauge.means,
+            instances=self._node.gauge.means,
             functions=functions,
         )
+
+
+def _lanes(trace: Trace, scaling: roster.Scaling, conditions: Conditions) -> list[Lane]:
+    limits = pool.Limits(concurrency=scaling.at_once, queue=QUEUE, choose=scaling.choose, once=scaling.once)
+    return [
+        Lane(
+            RevisionId(f"race/f{number}@1"),
+            function,
+            Calls(function, conditions.seed, conditions.arrivals),
+            limits,
+            f"{conditions.seed}/{function.owner}/{function.app}/{function.name}",
+        )
+        for number, function in enumerate(trace.functions)
+    ]
