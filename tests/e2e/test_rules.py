@@ -17,7 +17,8 @@ from .server import Server
 
 SLEEPER = "import time\ndef handler(event): time.sleep(0.1); return 'ok'\n"
 REVISION = RevisionId("default/ruled@1")
-CHANGES = [*[f"engine={engine}" for engine in SCALERS], "engine=openfaas mode=capacity target=1", "engine=corral"]
+MORE = ("engine=openfaas mode=capacity target=1", "engine=fission once_only=true", "engine=corral")
+CHANGES = [*[f"engine={engine}" for engine in SCALERS], *MORE]
 
 
 def test_each_rule_decides_from_the_moment_it_is_set_and_no_call_fails(shared: Server, tmp_path: Path) -> None:
