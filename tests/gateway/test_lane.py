@@ -80,9 +80,9 @@ def test_how_calls_are_spread_changes_while_they_run(tmp_path: Path) -> None:
         await s.engine.hear(link.Ready, 2)
         asked = [asyncio.ensure_future(s.get()) for _ in range(2)]
         await s.until(lambda: s.calls_in_pools() == 2)
-        s.engine.say(RevisionPut(Served.of(revision, choose="round_robin")))
+        s.engine.say(RevisionPut(Served.of(revision, choose="knative")))
         lane = s.gateway.activator.lanes[revision.id]
-        await s.until(lambda: lane.served.choose == "round_robin")
+        await s.until(lambda: lane.served.choose == "knative")
         asked += [asyncio.ensure_future(s.get()) for _ in range(2)]
         await s.until(lambda: len(first.calls) + len(second.calls) == 4)
         assert {len(first.calls), len(second.calls)} == {3, 1}, "the first two went to one, the others to each in turn"

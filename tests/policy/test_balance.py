@@ -51,19 +51,17 @@ class Script:
         pytest.param("most_recent", 1, "+++", "cba", id="most recent: the one that changed last"),
         pytest.param("most_recent", 1, "+++abc+", "cbac", id="most recent: the one that ended last"),
         pytest.param("most_recent", 2, "+++", "ccb", id="most recent: filled before an idle one is woken"),
-        pytest.param("least_recent", 1, "+++", "abc", id="least recent: the one that is there longest"),
-        pytest.param("least_recent", 1, "+++cab+", "abcc", id="least recent: the one that ended longest ago"),
-        pytest.param("least_recent", 2, "++++", "abca", id="least recent: spread before any is filled"),
-        pytest.param("round_robin", 9, "+++++", "abcab", id="round robin: in turns"),
-        pytest.param("round_robin", 9, "+a+b+c+", "abca", id="round robin: an end changes no turn"),
-        pytest.param("round_robin", 1, "+++b++", "abcb-", id="round robin: full ones are passed over"),
-        pytest.param("first_available", 1, "+++", "abc", id="first available: in order of joining"),
-        pytest.param("first_available", 1, "+++cb+", "abcb", id="first available: the first that is free"),
-        pytest.param("first_available", 3, "+++++", "aaabb", id="first available: filled one after the other"),
-        pytest.param("first_available", 3, "++++a+", "aaaba", id="first available: back to the first"),
-        pytest.param("knative", 1, "++a+", "aba", id="Knative, one at once: first available"),
-        pytest.param("knative", 3, "++++", "aaab", id="Knative, three at once: first available"),
-        pytest.param("knative", 4, "++++", "abca", id="Knative, more at once: round robin"),
+        pytest.param("knative", 4, "+++++", "abcab", id="Knative, more than three at once: in turns"),
+        pytest.param("knative", 4, "+a+b+c+", "abca", id="Knative, turns: an end changes none"),
+        pytest.param("knative", 4, "+" * 12 + "b++", "abc" * 4 + "b-", id="Knative, turns: full ones are passed over"),
+        pytest.param("knative", 1, "+++", "abc", id="Knative, one at once: in order of joining"),
+        pytest.param("knative", 1, "+++cb+", "abcb", id="Knative, one at once: the first that is free"),
+        pytest.param("knative", 3, "+++++", "aaabb", id="Knative, three at once: filled one after the other"),
+        pytest.param("knative", 3, "++++a+", "aaaba", id="Knative, three at once: back to the first"),
+        pytest.param("fewest", 3, "++++", "abca", id="fewest: spread before any is filled"),
+        pytest.param("fewest", 3, "++++++bb+", "abcabcb", id="fewest: the one with fewest calls"),
+        pytest.param("fewest", 3, "+++ca+", "abca", id="fewest: of equals the one that joined first"),
+        pytest.param("fewest", 1, "+a+a+", "aaa", id="fewest: one call after the other stays with the first"),
     ],
 )
 def test_calls_go_where_the_rule_says(choose: str, concurrency: int, script: str, taken: str) -> None:
@@ -75,8 +73,9 @@ def test_of_two_drawn_the_one_with_fewer_calls_is_taken() -> None:
     assert Counter(script.play("+" * 40)) == {"a": 20, "b": 20}
 
 
-def test_random_choice_reaches_all_and_is_the_same_for_the_same_seed() -> None:
-    first, second = (Script("random_of_two", "abcdefgh", 5).play("+" * 30) for _ in range(2))
+@pytest.mark.parametrize("choose", ["knative", "random"])
+def test_random_choice_reaches_all_and_is_the_same_for_the_same_seed(choose: str) -> None:
+    first, second = (Script(choose, "abcdefgh", UNLIMITED).play("+" * 30) for _ in range(2))
     assert first == second
     assert set(first) == set("abcdefgh")
 

@@ -74,24 +74,6 @@ class MostRecent:
         return None
 
 
-class LeastRecent:
-    """The one that was longest without a change: OpenWhisk's order, where a container that takes or ends an activation
-    goes behind the others. There it holds for up to four of them; of more it takes an arbitrary one."""
-
-    def __init__(self) -> None:
-        self._free: Stack = OrderedDict()
-
-    def put(self, worker: Worker) -> None:
-        self._free[worker.instance] = worker
-        self._free.move_to_end(worker.instance)
-
-    def drop(self, worker: Worker) -> None:
-        self._free.pop(worker.instance, None)
-
-    def next(self) -> Worker | None:
-        return next(iter(self._free.values()), None)
-
-
 class RoundRobin:
     """In turns. One that was full comes back at the end, where Knative's would have its old place in the round."""
 
@@ -202,11 +184,9 @@ Chooser = Callable[[int, Stack, random.Random | None], Choice]
 
 CHOOSERS: dict[str, Chooser] = {
     MOST_RECENT: lambda _concurrency, idle, _rng: MostRecent(idle),
-    "least_recent": lambda _concurrency, _idle, _rng: LeastRecent(),
-    "round_robin": lambda _concurrency, _idle, _rng: RoundRobin(),
-    "first_available": lambda _concurrency, _idle, _rng: Ranked(by_joining),
+    "knative": _knative,
     "fewest": lambda _concurrency, _idle, _rng: Ranked(by_calls),
     "random": lambda _concurrency, _idle, rng: AtRandom(rng),
-    "random_of_two": lambda _concurrency, _idle, rng: RandomOfTwo(rng),
-    "knative": _knative,
 }
+"""By the name that a scaling rule gives. `knative` goes by the concurrency: instances are filled in the order they
+joined, take turns, or are drawn, two at a time."""
