@@ -13,7 +13,7 @@ import msgspec
 from corral.bench import metrics
 from corral.bench.contest import failures
 from corral.bench.load import GRACE_S, Generator, Lane, Sample
-from corral.bench.manage import NAMESPACE, Function, Management, path_of
+from corral.bench.manage import NAMESPACE, Function, Management, Refused, path_of
 from corral.bench.schedule import Ask
 from corral.bench.server import Server
 from corral.bench.wires import HttpWire, request
@@ -121,12 +121,17 @@ def run_once(
 @contextlib.contextmanager
 def deployed(management: Management, functions: Sequence[Function]) -> Iterator[Sequence[Function]]:
     """Removed at the end, and their instances gone."""
-    management.deploy(functions)
     try:
+        management.deploy(functions)
         yield functions
-    finally:
-        management.delete(functions)
-        management.await_instances(0, EMPTY_S)
+    except BaseException:
+        # What went wrong first counts: a server of our own has ended by the same Ctrl-C.
+        for function in functions:
+            with contextlib.suppress(Refused):
+                management.delete([function])
+        raise
+    management.delete(functions)
+    management.await_instances(0, EMPTY_S)
 
 
 def functions_of(trace: Trace, said: Mapping[str, ScalingValue], number: int) -> list[Function]:
