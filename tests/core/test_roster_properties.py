@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +26,13 @@ from corral.roster import (
     read_scaling,
 )
 
-QUICK = {"fission": {"idle_timeout_s": 5}, "knative": {"window_s": 6, "grace_s": 1}}
+QUICK: dict[str, dict[str, Any]] = {
+    "fission": {"idle_timeout_s": 5},
+    "hybrid": {"range_s": 60, "bin_s": 1},
+    "knative": {"window_s": 6, "grace_s": 1},
+    "openfaas": {"zero": True, "zero_duration_s": 60},
+    "openwhisk": {"idle_container_s": 5},
+}
 """Settings of engines that would otherwise keep what is idle for longer than the worlds last."""
 REVISIONS = (RevisionId("default/f@1"), RevisionId("other/g@1"))
 LIMIT_MIB = 100
