@@ -33,6 +33,9 @@ def test_more_calls_bring_no_more() -> None:
     function.want(1)
     function.ready = 1
     assert function.want(50, 1) == 1
+    assert seconds(function, 15, 1.0) == 2
+    function.ready = 2
+    assert function.want(50, 2) == 2
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,16 @@ def test_window_that_ends_takes_only_what_is_idle() -> None:
     assert function.pass_time(60) == [(7310.0, 0)]
 
 
+@pytest.mark.parametrize("part_s", [0.1, 1 / 3, 0.7391265, 0.9999999])
+def test_window_opens_to_the_moment_whatever_parts_of_a_second_the_clocks_differ_by(part_s: float) -> None:
+    function = Function(windows="0 8 * * * for 2h keep 4")
+    function.wall_offset_s = wall("2025-01-01 07:59:30") - BEGUN - part_s
+    function.ask()
+    [(opened, target)] = function.pass_time(31)
+    assert target == 4
+    assert opened == pytest.approx(30 + part_s, abs=1e-6)
+
+
 def test_clock_that_is_set_is_noticed_within_a_minute() -> None:
     function = Function(windows="0 8 * * * for 2h keep 4")
     function.wall_offset_s = wall("2025-01-01 03:00") - BEGUN

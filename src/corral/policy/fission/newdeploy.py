@@ -28,7 +28,7 @@ class NewDeploy:
         called = self._reaper.used(now) > 0
         if self._replicas == 0 and seen.waiting:
             self._replicas, why = 1, "a call waits"
-        elif not called and self._replicas > self._terms.min:
+        elif not called:
             self._replicas, why = self._terms.min, f"idle for {self._settings.idle_timeout_s:g} s"
         elif now >= self._hpa.sync_at:
             why = self._sync(seen, now)

@@ -43,8 +43,7 @@ class Provisioner:
         return self._look_at
 
     def _reconcile(self, seen: Situation, now: float) -> None:
-        # Windows change at whole seconds; a sum of large numbers may come out a hair before one.
-        wall_s = round(now + seen.wall_offset_s, 3)
+        wall_s = now + seen.wall_offset_s
         self.target = self._provision.at(wall_s)
         self._floor = min(self.target, seen.have + max(0, STARTING_MOST - seen.starting))
         moments = [now + RECONCILE_S] if self._floor < self.target else []
