@@ -99,8 +99,8 @@ class OpenFaas:
             self._wishes.expire(now)
             self._wishes.add(ceil(run.load / self._aim - ROUNDING), now)
             # After a restart, or another mode, what stands is not given up for want of a past.
-            known = self._least if now >= signal.is_whole_at else run.desired
-            run.desired = max(known, self._wishes.highest)
+            lowest = self._least if now >= signal.whole_at else run.desired
+            run.desired = max(lowest, self._wishes.highest)
             run.why = f"{run.load:.4g} {UNITS[signal.metric]}, {self._aim:.4g} for each: {run.desired}"
 
     def _note_calls(self, run: Run, seen: Situation, now: float) -> None:

@@ -65,7 +65,7 @@ class Signal:
         self.series = Series(begun)
         self._is_newest, self._is_whole = settings.mode == "queue", settings.mode in ("rps", "capacity", "cpu")
         self._measured_at = float("-inf")
-        self.is_whole_at = begun + RATE_S if self.metric in COUNTS else begun
+        self.whole_at = begun + RATE_S if self.metric in COUNTS else begun
         """Until then a rate shows less than there is: it counts from the beginning of this signal."""
 
     def learn(self, seen: Situation, now: float) -> None:
