@@ -5,7 +5,9 @@ import pytest
 from corral.errors import Invalid
 from corral.package.scaling import value_of
 from corral.policy import SCALERS
+from corral.race.conditions import Conditions
 from corral.race.policies import defaults, policies_of
+from corral.race.race import check
 
 
 def test_settings_belong_to_the_policy_before_them() -> None:
@@ -21,6 +23,7 @@ def test_every_engine_is_raced_when_none_is_named() -> None:
     named = policies_of(",".join(defaults()), value_of)
     assert {said["engine"] for said in named.values()} == set(SCALERS)
     assert {"fixed-2m", "fixed-10m"} <= set(named)
+    check(named, Conditions())
 
 
 @pytest.mark.parametrize(

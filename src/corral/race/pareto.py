@@ -1,6 +1,7 @@
 """The picture of what callers pay against idle memory: who is beaten on both lies above and right of another."""
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 
 from corral.race import labels, svg
@@ -11,6 +12,8 @@ from corral.race.verdict import Verdict
 from corral.race.words import number, seconds
 
 WIDTH, HEIGHT = 760, 440
+FAMILY = re.compile("[-:]")
+"""What follows in a policy's name are settings."""
 LEFT, RIGHT, TOP, BOTTOM = 88.0, 744.0, 16.0, 388.0
 
 
@@ -25,7 +28,7 @@ def pareto(contenders: Sequence[Contender], verdict: Verdict, name: str, title: 
         (each.name, across.at(one.idle_gb_min), up.at(one.cost)) for each, one in zip(contenders, figures, strict=True)
     ]
     stairs = _stairs(verdict, across, up)
-    parts = [*_frame(across, up, figures), svg.path(stairs, "front")]
+    parts = [*_frame(across, up, figures), *_families(points), svg.path(stairs, "front")]
     room = Box(LEFT, TOP, RIGHT, BOTTOM)
     for label, (_, x, y) in zip(labels.placed(points, room, stairs), points, strict=True):
         if label.lead is not None:
@@ -63,6 +66,16 @@ def _frame(across: Axis, up: Axis, figures: Sequence[Figures]) -> Iterator[str]:
         + svg.text(0, 0, f"{what} (less is better: down)", "", "middle")
         + "</g>"
     )
+
+
+def _families(points: Sequence[tuple[str, float, float]]) -> Iterator[str]:
+    """A line through the points of one rule under several settings: `fixed-2m` and `fixed-10m`."""
+    families: dict[str, list[tuple[float, float]]] = {}
+    for name, x, y in points:
+        families.setdefault(FAMILY.split(name)[0], []).append((x, y))
+    for places in families.values():
+        if len(places) > 1:
+            yield svg.path(sorted(places), "family")
 
 
 def _stairs(verdict: Verdict, across: Axis, up: Axis) -> Sequence[tuple[float, float]]:

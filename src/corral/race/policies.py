@@ -12,17 +12,19 @@ FIXED_MAX_M = 1440
 Value = Callable[[str], ScalingValue]
 """Reads the text of a setting."""
 
-
 FIXED_DEFAULTS = ("fixed-2m", "fixed-10m", "fixed-15m")
 """The keep-alives of Fission, OpenWhisk and OpenFaaS Pro by themselves."""
+KNOB_DEFAULTS = ("corral:second_gib_min=10", "corral:second_gib_min=1000")
+"""Corral's one knob, a factor of ten to either side: so much memory is a second of waiting worth."""
 SERVES_ONE = {"openfaas": "openfaas:mode=capacity,target=1"}
 """What an engine is raced with where its defaults assume that an instance takes many calls at once: one that takes one
 at a time would be given 50 a second, however long they are."""
 
 
 def defaults() -> tuple[str, ...]:
-    """What is raced when nothing is named: every engine with its own defaults, and keep-alives that know nothing."""
-    return (*(SERVES_ONE.get(engine, engine) for engine in SCALERS), *FIXED_DEFAULTS)
+    """What is raced when nothing is named: every engine with its own defaults, Corral's also with less and with more
+    memory, and keep-alives that know nothing."""
+    return (*(SERVES_ONE.get(engine, engine) for engine in SCALERS), *KNOB_DEFAULTS, *FIXED_DEFAULTS)
 
 
 def policies_of(text: str, value_of: Value) -> Mapping[str, Mapping[str, ScalingValue]]:

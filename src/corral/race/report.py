@@ -73,7 +73,7 @@ def _pictures(outcome: Outcome) -> Iterator[str]:
     yield (
         "<p class=note>Each point is a policy; both axes are logarithmic. Filled squares are unbeaten: no other policy "
         "is at least as good on both axes and better on one. Whoever lies above and right of the dashed stairs is "
-        "beaten.</p></section>"
+        "beaten. A thin line joins one rule under several settings.</p></section>"
     )
 
 
