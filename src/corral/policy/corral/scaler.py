@@ -78,11 +78,12 @@ class Corral:
             desired = seen.have + starts
         else:
             desired, why = kept, self._hold.why
-        if steady > max(self._hold.judged, desired):
+        is_loaded = steady > max(self._hold.judged, desired)
+        if is_loaded:
             desired = max(desired, min(steady, seen.have + room))
             load = f"{self._load.rate:.3g} calls/s of {self._load.service_s * 1000:.3g} ms"
             why = f"{load} need {steady} at {self._busy:.0%} of {seen.concurrency} at once"
-        return Decision(desired, self._next_at(), why, self._inputs(seen, steady))
+        return Decision(desired, self._next_at(is_loaded), why, self._inputs(seen, steady))
 
     def _inputs(self, seen: Situation, steady: int) -> dict[str, float]:
         assert self._hold is not None
@@ -132,10 +133,11 @@ class Corral:
             return 0, f"{waiting}; {seen.starting} starting, {'enough for them' if room else 'the most at once'}"
         return starts, f"{waiting}; doubling {seen.starting} → {seen.starting + starts} starts"
 
-    def _next_at(self) -> float | None:
+    def _next_at(self, is_loaded: bool) -> float | None:
+        """Without news the load only falls: that matters where it is what decides."""
         assert self._hold is not None
-        ends = [at for at in (self._load.expires_at, self._hold.next_at) if at is not None]
-        return min(ends, default=None)
+        load_at = self._load.expires_at if is_loaded else None
+        return min((at for at in (load_at, self._hold.next_at) if at is not None), default=None)
 
 
 def _instances(calls: int, seen: Situation) -> int:
