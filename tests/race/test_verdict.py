@@ -64,6 +64,12 @@ def test_headline_says_who_wins_on_what_with_numbers() -> None:
     ]
 
 
+def test_headline_names_the_beaten_by_their_winners() -> None:
+    worse = contender("worse", 61.0, 3000.0)
+    standing = list(headline(outcome(*RACED, contender("lame", 51.0, 801.0), worse)))[3]
+    assert standing.endswith("Beaten on both, callers and memory: bad and worse by middle; lame by small.")
+
+
 def test_headline_says_what_changes_without_the_dominating_function() -> None:
     one = contender("one", 1.0, 10.0, rest=(2.0, 5.0))
     other = contender("other", 2.0, 20.0, rest=(1.0, 4.0))

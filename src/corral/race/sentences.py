@@ -83,8 +83,11 @@ def _standing(whole: Verdict, count: int) -> str:
     names = listed([each.name for each in whole.unbeaten])
     said = f"Of {count} policies {len(whole.unbeaten)} {'is' if len(whole.unbeaten) == 1 else 'are'} unbeaten: {names}."
     if whole.beaten:
-        losers = listed([f"{loser.name} by {winner.name}" for loser, winner in whole.beaten])
-        said += f" Beaten on both, callers and memory: {losers}."
+        losers: dict[str, list[str]] = {}
+        for loser, winner in whole.beaten:
+            losers.setdefault(winner.name, []).append(loser.name)
+        by_winner = "; ".join(f"{listed(names)} by {winner}" for winner, names in losers.items())
+        said += f" Beaten on both, callers and memory: {by_winner}."
     return said
 
 
