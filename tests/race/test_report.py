@@ -19,7 +19,7 @@ from corral.race.words import seconds
 from .outcomes import contender, outcome
 
 HOSTILE = """"><script>alert(1)</script><img src=x onerror='a()'>&lt;</script>"""
-VOID = ("meta", "br", "img", "link", "hr")
+VOID = ("meta", "br", "img", "link", "hr", "wbr")
 
 
 class Page(HTMLParser):

@@ -58,7 +58,12 @@ def _row(name: str, figures: Figures, columns: Sequence[Column], has_won: bool) 
     values = ((each, each.value(figures)) for each in columns)
     cells = "".join(f"<td>{'–' if value is None else each.said(value)}</td>" for each, value in values)
     mark = ' <span class=won title="unbeaten">■<span class=spoken> unbeaten</span></span>' if has_won else ""
-    return f'<tr><th scope="row">{escape(name)}{mark}</th>{cells}</tr>'
+    return f'<tr><th scope="row">{_label(name)}{mark}</th>{cells}</tr>'
+
+
+def _label(name: str) -> str:
+    """May break between a policy's settings."""
+    return escape(name).replace(":", ":<wbr>").replace(",", ",<wbr>")
 
 
 def glance(outcome: Outcome) -> str:
@@ -76,5 +81,5 @@ def glance(outcome: Outcome) -> str:
 def _kind(outcome: Outcome, name: str) -> str:
     found, group = verdict(outcome.contenders, name), outcome.course.groups[name]
     chosen = (found.balanced.name, found.quickest.name, found.smallest.name)
-    cells = (f"{group.functions:,}", f"{group.calls:,}", *(escape(each) for each in chosen))
+    cells = (f"{group.functions:,}", f"{group.calls:,}", *map(_label, chosen))
     return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
