@@ -34,8 +34,8 @@ def outcome_of(past: Past, engine: str, idle_s: float = 15.0, least: int = 0, **
     common = None if rule.common is None else rule.common()
     said = Said(scaling={"engine": engine, **settings}, idle_s=idle_s, min=least)
     alone = Alone(past, said, common, MINUTE_S * past.minutes[0][0])
-    for at in past.moments():
-        alone.call(at)
+    for moment in past.moments():
+        alone.call(*moment)
     return alone.outcome(MINUTE_S * (past.until + 1))
 
 
@@ -95,7 +95,7 @@ def test_every_rule_can_be_asked(engine: str) -> None:
 
 def simulated(past: Past, engine: str, idle_s: float, **settings: Any) -> Score:
     """The same calls in the event simulation."""
-    moments = [at - MINUTE_S * BEGUN for at in past.moments()]
+    moments = [at - MINUTE_S * BEGUN for at, _ in past.moments()]
     counts = [0] * (past.until + 1 - BEGUN)
     for minute, calls in past.minutes:
         counts[minute - BEGUN] = calls

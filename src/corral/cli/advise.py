@@ -16,7 +16,7 @@ from corral.cli.demand import DAYS
 from corral.cli.options import json_option, url_option
 from corral.cli.output import print_json, print_table
 from corral.errors import NotFound
-from corral.race.advice import CANDIDATES, SECOND_GB_MIN, Advice, Candidate, advise, scaling_with
+from corral.race.advice import SECOND_GIB_MIN, Advice, Candidate, advise, candidates, scaling_with
 from corral.race.alone import Said
 from corral.race.past import MINUTE_S, Past
 
@@ -31,17 +31,17 @@ START_S = 0.01
 @click.option("--apply", "is_applied", is_flag=True, help="Set what is advised: of all functions, or of none.")
 @click.option("--days", type=click.IntRange(1, DAYS), default=DAYS, show_default=True, metavar="N")
 @click.option(
-    "--second-gb-min",
+    "--second-gib-min",
     type=click.FloatRange(0, 1_000_000),
-    default=SECOND_GB_MIN,
+    default=SECOND_GIB_MIN,
     show_default=True,
     metavar="X",
-    help="What a second of waiting is worth, in GB-minutes of idle memory.",
+    help="What a second of waiting is worth, in GiB-minutes of idle memory.",
 )
 @url_option
 @json_option
 def advise_command(
-    namespace: str, is_applied: bool, days: int, second_gb_min: float, url: str | None, as_json: bool
+    namespace: str, is_applied: bool, days: int, second_gib_min: float, url: str | None, as_json: bool
 ) -> None:
     """Say by which scaling rule, with which settings, each function of NAMESPACE would have cost least on the last
     days, and what it would have saved: cold starts, what calls waited for them, and memory that instances held while
@@ -49,8 +49,8 @@ def advise_command(
     client = Client(url)
     views = _views(client, namespace, days)
     pasts = [_past(name, described, demand) for name, (described, demand) in views.items()]
-    said = {name: _said(described["scaling"]) for name, (described, _) in views.items()}
-    advices = _reckoned(pasts, said, second_gb_min)
+    said = {name: _said(described) for name, (described, _) in views.items()}
+    advices = _reckoned(pasts, said, second_gib_min)
     changes = [
         _change(each.advised, said[each.name], views[each.name][0]["scaling"], functions_path(namespace, each.name))
         for each in advices
@@ -59,7 +59,7 @@ def advise_command(
     applied = apply(client.manage, changes) if is_applied else 0
     if as_json:
         rows = [_json(each, said[each.name]) for each in advices]
-        print_json({"namespace": namespace, "second_gb_min": second_gb_min, "applied": applied, "functions": rows})
+        print_json({"namespace": namespace, "second_gib_min": second_gib_min, "applied": applied, "functions": rows})
         return
     if not advices:
         click.echo(f"no functions in namespace {namespace}")
@@ -83,11 +83,12 @@ def _views(client: Client, namespace: str, days: int) -> dict[str, tuple[Mapping
     return views
 
 
-def _reckoned(pasts: Sequence[Past], said: Mapping[str, Said], second_gb_min: float) -> Sequence[Advice]:
+def _reckoned(pasts: Sequence[Past], said: Mapping[str, Said], second_gib_min: float) -> Sequence[Advice]:
     """With a bar on a terminal: many functions take minutes."""
-    label, is_hidden = f"{len(pasts)} functions under {len(CANDIDATES)} rules", not sys.stderr.isatty()
-    with click.progressbar(CANDIDATES, label=label, file=sys.stderr, hidden=is_hidden) as candidates:
-        return advise(pasts, said, second_gb_min, candidates)
+    raced = candidates(second_gib_min)
+    label, is_hidden = f"{len(pasts)} functions under {len(raced)} rules", not sys.stderr.isatty()
+    with click.progressbar(raced, label=label, file=sys.stderr, hidden=is_hidden) as among:
+        return advise(pasts, said, second_gib_min, among)
 
 
 def _past(name: str, described: Mapping[str, Any], demand: Mapping[str, Any]) -> Past:
@@ -109,14 +110,14 @@ def _past(name: str, described: Mapping[str, Any], demand: Mapping[str, Any]) ->
     )
 
 
-def _said(view: Mapping[str, Any]) -> Said:
-    return Said(scaling=view["said"], idle_s=view["idle_s"], min=view["min"])
+def _said(described: Mapping[str, Any]) -> Said:
+    view = described["scaling"]
+    deployed_idle_s = described["spec"].get("idle_s")
+    return Said(scaling=view["said"], idle_s=view["idle_s"], deployed_idle_s=deployed_idle_s, min=view["min"])
 
 
 def _change(candidate: Candidate, now: Said, view: Mapping[str, Any], path: str) -> Change:
-    wanted: dict[str, Any] = {"scaling": dict(scaling_with(now, candidate))}
-    if candidate.idle_s is not None:
-        wanted["idle_s"] = candidate.idle_s
+    wanted = {"scaling": dict(scaling_with(now, candidate)), "idle_s": candidate.idle_s}
     held = {"scaling": view["said"], "idle_s": view["idle_s"]}
     # What was not set live goes back to what the deployment says.
     return Change(path + "/scaling", wanted, {key: held[key] if key in view["live"] else None for key in wanted})
@@ -170,7 +171,7 @@ def _json(advice: Advice, now: Said) -> dict[str, Any]:
         if advised is None
         else {
             "scaling": scaling_with(now, advised),
-            "idle_s": now.idle_s if advised.idle_s is None else advised.idle_s,
+            "idle_s": now.deployed_idle_s if advised.idle_s is None else advised.idle_s,
             **msgspec.to_builtins(advice.then),
         },
         "why": advice.why,

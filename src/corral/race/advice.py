@@ -8,31 +8,43 @@ import msgspec
 
 from corral.model import ScalingValue
 from corral.policy import DEFAULT_ENGINE, SCALERS
+from corral.policy.corral import CorralSettings
 from corral.race.alone import Alone, Outcome, Said
 from corral.race.past import MINUTE_S, Past
 
-SECOND_GB_MIN = 10.0
+SECOND_GIB_MIN = CorralSettings().second_gib_min
 """What a second of waiting is worth, unless said."""
 SILENCES_LEAST = 10
-"""Fewer say too little."""
-BETTER = 0.1
-"""By less than this part of what it costs now nothing is changed: the past was not so exact."""
+"""Fewer say too little of one function: then only the first candidate is asked, which goes by what others did, too."""
+BETTER = 0.2
+"""By less than this part of what it costs now nothing is changed: the next days are not quite like the last."""
 HOUR_MIN = 60
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     scaling: Mapping[str, ScalingValue]
     idle_s: float | None = None
-    """None: as the function has it."""
+    """None: as the function's deployment says."""
     does: str
     """What an idle instance shall do, for people."""
+
+
+def candidates(second_gib_min: float) -> Sequence[Candidate]:
+    """They differ in how long an instance stays and when it comes back. How many there are at once minutes do not tell:
+    of rules that differ in that alone, none is advised. Of equal ones the earlier."""
+    worth = {} if second_gib_min == SECOND_GIB_MIN else {"second_gib_min": second_gib_min}
+    weighing = Candidate(
+        scaling={"engine": DEFAULT_ENGINE, **worth},
+        does="stay while it is worth the memory, come back when it is again",
+    )
+    return (weighing, *KEPT, *LEARNT)
 
 
 def _kept(seconds: float, words: str) -> Candidate:
     return Candidate(scaling={"engine": DEFAULT_ENGINE}, idle_s=seconds, does=f"stay {words}")
 
 
-CANDIDATES: tuple[Candidate, ...] = (
+KEPT = (
     _kept(5, "5 s"),
     _kept(15, "15 s"),
     _kept(60, "1 min"),
@@ -41,17 +53,14 @@ CANDIDATES: tuple[Candidate, ...] = (
     _kept(1200, "20 min"),
     _kept(3600, "1 h"),
     _kept(14_400, "4 h"),
-    Candidate(
-        scaling={"engine": "hybrid", "learn_samples": 5},
-        does="go, and come back before the next call",
-    ),
+)
+LEARNT = (
+    Candidate(scaling={"engine": "hybrid", "learn_samples": 5}, does="go, and come back before the next call"),
     Candidate(
         scaling={"engine": "hybrid", "range_s": 3600},
         does="go, and come back before the next call; stay 1 h where that is not known",
     ),
 )
-"""They differ in how long an instance stays and when it comes back. How many there are at once minutes do not tell: of
-rules that differ in that alone, none is advised. Of equal ones the earlier."""
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,18 +82,19 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
 def advise(
     pasts: Sequence[Past],
     said: Mapping[str, Said],
-    second_gb_min: float = SECOND_GB_MIN,
-    candidates: Iterable[Candidate] = CANDIDATES,
+    second_gib_min: float = SECOND_GIB_MIN,
+    among: Iterable[Candidate] | None = None,
 ) -> Sequence[Advice]:
-    """In the order of `pasts`; `said`: name -> how the function is scaled now. Takes some 0.1 s for each thousand calls
-    and candidate."""
+    """In the order of `pasts`; `said`: name -> how the function is scaled now. `among`: None: all candidates. Takes
+    some 0.1 s for each thousand calls and candidate."""
     latest = [past.newest() for past in pasts]
     now = keep(latest, said)
     # Also those of which too little is known: what a rule shares among functions is learned of them too.
     called = [past for past in latest if past.minutes]
-    outcomes = [(each, keep(called, {name: advised(old, each) for name, old in said.items()})) for each in candidates]
+    raced = candidates(second_gib_min) if among is None else among
+    outcomes = [(each, keep(called, {name: advised(old, each) for name, old in said.items()})) for each in raced]
     return [
-        _advice(past, used, now[past.name], _of(past.name, outcomes), second_gb_min)
+        _advice(past, used, now[past.name], _of(past.name, outcomes), second_gib_min)
         for past, used in zip(pasts, latest, strict=True)
     ]
 
@@ -105,8 +115,8 @@ def keep(pasts: Sequence[Past], said: Mapping[str, Said]) -> Mapping[str, Outcom
         if common is not None and engine not in commons:
             commons[engine] = common()
         alone[past.name] = Alone(past, said[past.name], commons.get(engine), _begin(past))
-    for at, name in heapq.merge(*(_called(past) for past in pasts)):
-        alone[name].call(at)
+    for at, name, lasts_s in heapq.merge(*(_called(past) for past in pasts)):
+        alone[name].call(at, lasts_s)
     return {past.name: alone[past.name].outcome(MINUTE_S * (past.until + 1)) for past in pasts}
 
 
@@ -115,17 +125,14 @@ def _begin(past: Past) -> float:
     return MINUTE_S * (past.minutes[0][0] if past.minutes else past.until + 1)
 
 
-def _called(past: Past) -> Iterator[tuple[float, str]]:
-    return ((at, past.name) for at in past.moments())
+def _called(past: Past) -> Iterator[tuple[float, str, float]]:
+    return ((at, past.name, lasts_s) for at, lasts_s in past.moments())
 
 
 def advised(now: Said, candidate: Candidate) -> Said:
     """How the function is scaled when the advice is followed."""
-    return Said(
-        scaling=scaling_with(now, candidate),
-        idle_s=now.idle_s if candidate.idle_s is None else candidate.idle_s,
-        min=now.min,
-    )
+    idle_s = now.deployed_idle_s if candidate.idle_s is None else candidate.idle_s
+    return msgspec.structs.replace(now, scaling=scaling_with(now, candidate), idle_s=idle_s)
 
 
 def scaling_with(now: Said, candidate: Candidate) -> Mapping[str, ScalingValue]:
@@ -136,7 +143,7 @@ def scaling_with(now: Said, candidate: Candidate) -> Mapping[str, ScalingValue]:
 
 
 def _advice(
-    past: Past, used: Past, now: Outcome, outcomes: Sequence[tuple[Candidate, Outcome]], second_gb_min: float
+    past: Past, used: Past, now: Outcome, outcomes: Sequence[tuple[Candidate, Outcome]], second_gib_min: float
 ) -> Advice:
     stay = Advice(
         name=past.name,
@@ -150,17 +157,17 @@ def _advice(
     )
     if not past.calls:
         return stay
-    if past.silences < SILENCES_LEAST:
-        why = f"{past.silences} silences seen, fewer than {SILENCES_LEAST}: too few to go by"
-        return msgspec.structs.replace(stay, why=why)
-    best, then = min(outcomes, key=lambda each: each[1].cost(second_gb_min))
-    if then.cost(second_gb_min) >= (1 - BETTER) * now.cost(second_gb_min):
-        return msgspec.structs.replace(stay, why=f"{_silences(past)}; nothing costs a tenth less than now")
+    judged = outcomes if past.silences >= SILENCES_LEAST else outcomes[:1]
+    best, then = min(judged, key=lambda each: each[1].cost(second_gib_min))
+    if then.cost(second_gib_min) >= (1 - BETTER) * now.cost(second_gib_min):
+        return msgspec.structs.replace(stay, why=f"{_silences(past)}; nothing costs a fifth less than now")
     why = f"{best.does}: {_silences(past)}, a start takes {_seconds(past.start_s)}"
     return msgspec.structs.replace(stay, advised=best, then=then, why=why)
 
 
 def _silences(past: Past) -> str:
+    if past.silences < SILENCES_LEAST:
+        return f"{past.silences} silences, too few to go by"
     half, nearly = (_minutes(past.quantile_min(part)) for part in (0.5, 0.99))
     return f"half of {past.silences} silences {half}, 99 % {nearly}"
 

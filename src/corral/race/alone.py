@@ -23,6 +23,9 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     scaling: Mapping[str, ScalingValue]
     """The engine, and the settings that were said."""
     idle_s: float | None
+    """None: as the rule finds right."""
+    deployed_idle_s: float | None = None
+    """What its deployment says of it: nothing else comes when what was set live is taken back."""
     min: int = 0
 
 
@@ -35,13 +38,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     idle_gb_min: float
     """1 GB is 1024 MiB."""
 
-    def cost(self, second_gb_min: float) -> float:
+    def cost(self, second_gib_min: float) -> float:
         """In GB-minutes, when a second of waiting is worth so many."""
-        return self.added_s * second_gb_min + self.idle_gb_min
+        return self.added_s * second_gib_min + self.idle_gb_min
 
 
 class Alone:
-    """`call` at each call, moments rising; then `outcome`, once. `common` is what the rule shares on a host."""
+    """`call` at each moment, in order; then `outcome`, once. `common` is what the rule shares on a host."""
 
     def __init__(self, past: Past, said: Said, common: object, begins_at: float) -> None:
         engine, settings = read_scaling(said.scaling)
@@ -69,26 +72,23 @@ class Alone:
         self._cold_starts, self._added_s, self._idle_s = 0, 0.0, 0.0
         self._ask()
 
-    def call(self, at: float) -> None:
+    def call(self, at: float, lasts_s: float) -> None:
         self._pass(at)
-        is_first = at >= self._busy_until
-        ends_at = at + self._past.service_s
-        if is_first and not self._is_there:
+        is_first = at > self._busy_until or not self._is_there
+        start_s = 0.0
+        if not self._is_there:
+            start_s = self._past.start_s
             self._cold_starts += 1
-            self._added_s += self._past.start_s
-            ends_at += self._past.start_s
+            self._added_s += start_s
             self._ask(waiting=1)
             self._load()
         elif is_first:
             self._idle_s += at - self._idle_from
-        self._busy_until = self._idle_from = max(self._busy_until, ends_at)
+        self._busy_until = self._idle_from = max(self._busy_until, at + start_s + lasts_s)
         self._now = at + TOLD_S
-        seen = Observation(
-            arrived=1, completed=1, completed_200=1, peak=1, service_s=self._past.service_s, from_idle=int(is_first)
-        )
+        seen = Observation(arrived=1, completed=1, completed_200=1, peak=1, service_s=lasts_s, from_idle=int(is_first))
         self._ask(second=seen)
-        if self._busy_until > self._now:
-            self._tell_at = self._busy_until + TOLD_S
+        self._tell_at = self._busy_until + TOLD_S if self._busy_until > self._now else None
 
     def outcome(self, until: float) -> Outcome:
         self._pass(until)
@@ -103,7 +103,7 @@ class Alone:
     def _pass(self, until: float) -> None:
         """While a call is executed nothing is asked: each second would say that it goes on."""
         if self._tell_at is not None and self._tell_at < until:
-            self._now, self._tell_at = self._tell_at, None
+            self._now, self._tell_at = max(self._now, self._tell_at), None
             self._ask(second=Observation(completed=1, completed_200=1, peak=1))
         while self._next_at is not None and (at := max(self._next_at, self._busy_until)) < until:
             self._now = max(self._now, at)
