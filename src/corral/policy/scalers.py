@@ -60,7 +60,7 @@ SCALERS: dict[str, Rule] = {
         stock=GenericPool,
         choose=choose_fission,
         once=lambda settings: settings.once_only,
-        slots=lambda settings: settings.requests_per_pod,
+        slots=lambda settings: settings.slots,
     ),
     "hybrid": Rule(HybridSettings, Hybrid, memory=IdleTimes, recall=IdleTimes.recall),
 }

@@ -37,6 +37,11 @@ from corral.policy.fission import GenericPool
             "once_only is for executor = poolmgr, newdeploy has no such thing",
             id="of the other executor",
         ),
+        pytest.param(
+            {"executor": "newdeploy", "requests_per_pod": 2},
+            "requests_per_pod is for executor = poolmgr, newdeploy has no such thing",
+            id="new-deploy counts no requests",
+        ),
     ],
 )
 def test_impossible_settings_are_refused_with_what_is_allowed(said: dict[str, Any], problem: str) -> None:
@@ -47,9 +52,9 @@ def test_impossible_settings_are_refused_with_what_is_allowed(said: dict[str, An
 @pytest.mark.parametrize(
     ("said", "choose", "once", "slots"),
     [
-        pytest.param({}, "fewest", False, None, id="as it comes"),
+        pytest.param({}, "fewest", False, 1, id="as it comes: one request per pod"),
         pytest.param({"requests_per_pod": 5}, "fewest", False, 5, id="five in each"),
-        pytest.param({"once_only": True}, "fewest", True, None, id="once"),
+        pytest.param({"once_only": True}, "fewest", True, 1, id="once"),
         pytest.param({"executor": "newdeploy"}, "random", False, None, id="behind a service"),
     ],
 )

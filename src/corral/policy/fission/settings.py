@@ -4,6 +4,7 @@ defaults are those of its command line."""
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from corral.errors import Invalid
@@ -12,6 +13,8 @@ from corral.policy.settings import Settings
 
 PROVISIONED_MOST = 20
 """Of one function."""
+OF_POOLMGR = ("requests_per_pod", "once_only", "retain_pods", "provisioned", "windows")
+"""What new-deploy has not."""
 
 
 class FissionSettings(Settings, frozen=True, kw_only=True):
@@ -19,8 +22,8 @@ class FissionSettings(Settings, frozen=True, kw_only=True):
     """`poolmgr` takes instances from a pool as calls need them; `newdeploy` sizes a deployment by its cpu."""
     pool_size: Annotated[int, Meta(ge=0, le=100)] = 3
     """Instances of each runtime kept ready for whichever function needs one (poolmgr)."""
-    requests_per_pod: Annotated[int, Meta(ge=1, le=1000)] | None = None
-    """Calls at once in an instance. Not set: as many as it takes."""
+    requests_per_pod: Annotated[int, Meta(ge=1, le=1000)] = 1
+    """Calls at once in an instance, and not more than its own `concurrency` (poolmgr)."""
     once_only: bool = False
     """An instance takes one call and ends (poolmgr)."""
     retain_pods: Annotated[int, Meta(ge=0, le=1000)] = 0
@@ -39,7 +42,7 @@ class FissionSettings(Settings, frozen=True, kw_only=True):
     def conflicts(self, least: int, most: int) -> Iterator[str]:
         if self.executor == "newdeploy":
             yield from self._of_poolmgr()
-        if self.once_only and self.requests_per_pod not in (None, 1):
+        if self.once_only and self.requests_per_pod != 1:
             yield f"requests_per_pod = {self.requests_per_pod}, must be 1 with once_only"
         for name in ("retain_pods", "provisioned"):
             if getattr(self, name) > most:
@@ -55,9 +58,15 @@ class FissionSettings(Settings, frozen=True, kw_only=True):
                 yield f"windows: keep {window.keep}, must be between 0 and {highest}"
 
     def _of_poolmgr(self) -> Iterator[str]:
-        for name in ("requests_per_pod", "once_only", "retain_pods", "provisioned", "windows"):
-            if getattr(self, name):
+        for field in msgspec.structs.fields(self):
+            name = field.name
+            if name in OF_POOLMGR and getattr(self, name) != field.default:
                 yield f"{name} is for executor = poolmgr, newdeploy has no such thing"
+
+    @property
+    def slots(self) -> int | None:
+        """Calls at once in an instance; None: as many as it takes, as nothing counts them before new-deploy's pods."""
+        return self.requests_per_pod if self.executor == "poolmgr" else None
 
     @property
     def needs_usage(self) -> bool:
