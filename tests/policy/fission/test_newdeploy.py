@@ -55,6 +55,16 @@ def test_cpu_sizes_it_every_15_s(cpu_each: float, wanted: int) -> None:
     assert seconds(function, 1, cpu_each) == wanted
 
 
+def test_decision_shows_the_cpu_it_went_by() -> None:
+    function = Function(0, 10, executor="newdeploy")
+    function.ready = 2
+    function.ask(joined=True)
+    seconds(function, 15, 0.5)
+    inputs = function.last.inputs
+    assert [inputs[name] for name in ("cpu_percent", "measured", "target", "called")] == [50, 2, 80, 1]
+    assert function.last.why == "50 % cpu in each, 80 aimed at"
+
+
 def test_without_calls_it_goes_to_its_minimum_at_the_reapers_tick() -> None:
     function = Function(1, 10, executor="newdeploy", idle_timeout_s=60)
     function.ready = 4

@@ -17,6 +17,7 @@ class NewDeploy:
         self._reaper = Reaper(now, settings.idle_timeout_s)
         self._hpa = Hpa(seen.have, now)
         self._replicas = max(seen.have, terms.min)
+        self._why = f"{self._replicas} stand"
 
     def retune(self, terms: Terms, settings: FissionSettings) -> None:
         self._terms, self._settings = terms, settings
@@ -24,17 +25,15 @@ class NewDeploy:
 
     def decide(self, seen: Situation, now: float) -> Decision:
         self._learn(seen, now)
-        why = f"{self._replicas} by cpu"
         called = self._reaper.used(now) > 0
         if self._replicas == 0 and seen.waiting:
-            self._replicas, why = 1, "a call waits"
+            self._replicas, self._why = 1, "a call waits"
         elif not called:
-            self._replicas, why = self._terms.min, f"idle for {self._settings.idle_timeout_s:g} s"
+            self._replicas, self._why = self._terms.min, f"idle for {self._settings.idle_timeout_s:g} s"
         elif now >= self._hpa.sync_at:
-            why = self._sync(seen, now)
+            self._why = self._sync(seen, now)
         next_at = self._reaper.next_at(now) if self._replicas > self._terms.min else None
-        inputs = {"waiting": seen.waiting, "ready": seen.ready, "starting": seen.starting, "called": float(called)}
-        return Decision(self._replicas, next_at, why, inputs)
+        return Decision(self._replicas, next_at, self._why, self._inputs(seen, called))
 
     def _learn(self, seen: Situation, now: float) -> None:
         if seen.usage is not None:
@@ -50,3 +49,15 @@ class NewDeploy:
         if load is None:
             return f"{self._replicas}; no cpu was measured"
         return f"{load.used / load.measured:.0f} % cpu in each, {self._settings.target_cpu_percent:g} aimed at"
+
+    def _inputs(self, seen: Situation, called: bool) -> dict[str, float]:
+        load = self._hpa.load
+        return {
+            "cpu_percent": 0.0 if load is None else round(load.used / load.measured, 3),
+            "target": self._settings.target_cpu_percent,
+            "measured": 0 if load is None else load.measured,
+            "waiting": seen.waiting,
+            "ready": seen.ready,
+            "starting": seen.starting,
+            "called": float(called),
+        }
