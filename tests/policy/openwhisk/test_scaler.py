@@ -208,6 +208,20 @@ def test_kept_containers_stay_longer() -> None:
     assert stage.ready == 0
 
 
+def test_keeping_that_is_set_later_counts_for_those_that_stand() -> None:
+    stage = fpc()
+    stage.ask(waiting=1)
+    starts(stage)
+    stage.pass_time(IDLE_S - 10)
+    stage.settings = OpenWhiskSettings(scheduler="fpc", keeping=2, keeping_s=300)
+    stage.scaler.retune(stage.terms())
+    stage.ask()
+    stage.pass_time(11)
+    assert stage.ready == 1
+    stage.pass_time(300)
+    assert stage.ready == 0
+
+
 def test_scheduler_may_be_changed_while_it_serves() -> None:
     stage = openwhisk()
     stage.ask(waiting=3)

@@ -26,15 +26,16 @@ class Keeping:
             needed = max(needed, -(-(seen.waiting + seen.executing) // seen.concurrency))
         if seen.joined:
             needed = max(needed, seen.have)
-        for window in self._windows:
-            window.expire(now)
+        self._needed.expire(now)
+        self._kept.expire(now)
         if needed:
             self.need(needed, now)
 
     def need(self, containers: int, now: float) -> None:
         """So many are needed at once, also those that are only about to start."""
-        for window in self._windows:
-            window.add(containers, now)
+        # Both, also while none is kept: `keeping` may be set for those that stand.
+        self._needed.add(containers, now)
+        self._kept.add(containers, now)
 
     @property
     def least(self) -> int:
@@ -44,9 +45,5 @@ class Keeping:
     @property
     def expires_at(self) -> float | None:
         """When it may be less; None: nothing stays."""
-        ends = [window.expires_at for window in self._windows]
+        ends = (self._needed.expires_at, self._kept.expires_at if self._keeping else None)
         return min((at for at in ends if at is not None), default=None)
-
-    @property
-    def _windows(self) -> tuple[PeakWindow, ...]:
-        return (self._needed, self._kept) if self._keeping else (self._needed,)
