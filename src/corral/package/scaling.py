@@ -12,7 +12,18 @@ NUMBER = re.compile(r"-?\d+(\.\d+)?\Z")
 
 def scaling_of_text(text: str) -> dict[str, ScalingValue]:
     """Of `engine=knative,target=50`; empty for an empty text. Raises Invalid."""
-    return scaling_of_pairs(pair for pair in text.split(",") if pair.strip())
+    return scaling_of_pairs(_pairs(text))
+
+
+def _pairs(text: str) -> list[str]:
+    """A value of several words may have commas, as the hours of a crontab: `windows=0 8,12 * * 1,3 for 2h keep 5`."""
+    pairs: list[str] = []
+    for piece in text.split(","):
+        if pairs and "=" not in piece and " " in pairs[-1].partition("=")[2].strip():
+            pairs[-1] += f",{piece}"
+        elif piece.strip():
+            pairs.append(piece)
+    return pairs
 
 
 def scaling_of_pairs(pairs: Iterable[str]) -> dict[str, ScalingValue]:
