@@ -2,10 +2,14 @@
 
 import random
 from bisect import bisect_left
+from math import exp, log
+from statistics import NormalDist
 
 import msgspec
 
 from corral.errors import Invalid
+
+NORMAL = NormalDist()
 
 
 class ColdStart(msgspec.Struct, frozen=True):
@@ -26,8 +30,17 @@ class ColdStart(msgspec.Struct, frozen=True):
         return (least + (most - least) * (percent - low) / (high - low)) / 1000.0
 
 
-MEASURED = ColdStart("measured", ((0, 2.2), (50, 3.2), (99, 4.7), (100, 12.0)))
-"""What a client waits at one cold start a second."""
+def through(name: str, p50_ms: float, p99_ms: float) -> ColdStart:
+    """Log-normal with this median and 99th percentile, from one in ten thousand to all but one."""
+    spread = log(p99_ms / p50_ms) / NORMAL.inv_cdf(0.99)
+    parts = (0.0001, 0.001, *(each / 100 for each in (1, *range(5, 100, 5), 99)), 0.999, 0.9999)
+    points = [(100 * part, p50_ms * exp(spread * NORMAL.inv_cdf(part))) for part in parts]
+    return ColdStart(name, ((0, points[0][1]), *points[1:-1], (100, points[-1][1])))
+
+
+MEASURED = through("measured", 3.2, 4.7)
+"""What a client waits for a function that has no instance, at one such call a second: the row `cold` of `corral bench`
+on the machine named in README.md. Of its percentiles these two are published."""
 
 FIXED_MAX_MS = 3_600_000.0
 
