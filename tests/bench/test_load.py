@@ -84,3 +84,18 @@ def test_a_door_that_does_not_open_fails_the_call_and_frees_its_place() -> None:
     samples = Generator([lane]).run([Ask(0.0, 0, b"a"), Ask(0.0, 0, b"b")])
     assert [sample.error for sample in samples] == ["ConnectionRefusedError: nobody listens"] * 2
     assert lane.open == 0
+
+
+def test_a_connection_that_the_server_ended_meanwhile_is_not_used_again() -> None:
+    opened: list[Echo] = []
+
+    def door() -> Echo:
+        opened.append(Echo())
+        return opened[-1]
+
+    lane = Lane(door, ready=2)
+    opened[1]._theirs.close()
+    samples = Generator([lane]).run([Ask(0.0, 0, b"a")])
+    lane.close()
+    assert samples[0].succeeded
+    assert (lane.open, len(opened)) == (1, 2)

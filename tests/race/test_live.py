@@ -12,7 +12,7 @@ from corral.race import live
 from corral.race.agreement import Compared, is_near, longer_by, reasons
 from corral.race.conditions import Conditions
 from corral.race.live import Run, abba, functions_of, measured, planned, slice_of, starts_of
-from corral.race.score import Score
+from corral.race.score import FunctionScore, Score
 from corral.race.simulate import Simulation
 from corral.race.trace import Durations, Function, Trace
 
@@ -96,7 +96,8 @@ def test_what_was_measured_is_without_the_sleep_and_without_what_was_before() ->
         Sample(lane=0, intended=3.0, sent=3.0, done=3.1, status=503),
     ]
     before, after = page(0, 4, {"0.002": 3, "+Inf": 3}), page(2, 7, {"0.002": 3, "+Inf": 3})
-    run = measured("corral", samples, [0.1, 0.2, 0.1], before, after)
+    run = measured("corral", samples, [0.1, 0.2, 0.1], ["race-0-f1", "race-0-f0"], before, after)
+    assert run.cold_by_function == [0, 2]
     assert (run.calls, run.failed, run.cold_starts, run.starts, run.start) == (3, 1, 2, 3, None)
     assert run.added_s == pytest.approx(0.311)
     assert (run.added_p50_ms, run.added_max_ms) == (pytest.approx(11), pytest.approx(300))
@@ -114,8 +115,8 @@ def test_starts_are_drawn_as_they_were_seen() -> None:
 
 def run_of(cold: int, **others: Any) -> Run:
     usual = Run(
-        policy="p", calls=9, failed=0, faults=[], cold_starts=cold, starts=cold, added_s=1.0, added_p50_ms=2.0,
-        added_p99_ms=3.0, added_max_ms=4.0, late_p99_ms=1.0, start=None,
+        policy="p", calls=9, failed=0, faults=[], cold_starts=cold, cold_by_function=[cold], starts=cold, added_s=1.0,
+        added_p50_ms=2.0, added_p99_ms=3.0, added_max_ms=4.0, late_p99_ms=1.0, start=None,
     )  # fmt: skip
     return msgspec.structs.replace(usual, **others)
 
@@ -124,31 +125,43 @@ def scored(cold: int) -> Score:
     return Score(
         policy="p", scaling={}, calls=9, refused=0, cold_calls=cold, cold_starts=cold, starts=cold, added_s=1.0,
         added_p50_ms=0.0, added_p99_ms=0.0, added_p999_ms=0.0, added_max_ms=0.0, idle_gb_min=0.0, pool_gb_min=0.0,
-        zygote_gb_min=0.0, busy_gb_min=0.0, instances=(), functions=(),
+        zygote_gb_min=0.0, busy_gb_min=0.0, instances=(),
+        functions=[
+            FunctionScore(
+                name="f", trigger="http", memory_mib=1.0, calls=9, cold_starts=cold, starts=cold, added_s=1.0,
+                added_most_s=1.0, waits_s=(), idle_gb_min=0.0, busy_gb_min=0.0,
+            )
+        ],
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("runs", "simulated", "again", "said"),
+    ("runs", "again", "said"),
     [
-        pytest.param([run_of(103), run_of(103)], 100, 100, [], id="three-percent-is-agreement"),
-        pytest.param([run_of(110), run_of(110)], 100, 100, ["10.0 cold starts more", "no cause"], id="unexplained"),
-        pytest.param([run_of(80), run_of(100)], 100, 100, ["10.0 cold starts fewer", "80 and 100"], id="chance"),
-        pytest.param([run_of(110), run_of(110)], 100, 109, ["more", "109 are simulated"], id="slower-starts"),
+        pytest.param([run_of(103), run_of(103)], 100, [], id="three-percent-is-agreement"),
+        pytest.param(
+            [run_of(110), run_of(110)],
+            100,
+            ["10.0 cold starts more", "f 110 and 110 against 100", "no cause"],
+            id="unexplained",
+        ),
+        pytest.param(
+            [run_of(80), run_of(100)], 100, ["10.0 cold starts fewer", "by function", "80 and 100"], id="chance"
+        ),
+        pytest.param([run_of(110), run_of(110)], 109, ["more", "by function", "109 are simulated"], id="slower-starts"),
         pytest.param(
             [run_of(110, failed=2, faults=["2 × answered 503"]), run_of(110, late_p99_ms=30.0)],
             100,
-            100,
-            ["more", "2 calls failed live: 2 × answered 503", "up to 30 ms late"],
+            ["more", "by function", "2 calls failed live: 2 × answered 503", "up to 30 ms late"],
             id="failures-and-lateness",
         ),
     ],
 )
-def test_difference_is_explained(runs: list[Run], simulated: int, again: int, said: list[str]) -> None:
-    why = list(reasons(runs, scored(simulated), scored(again)))
+def test_difference_is_explained(runs: list[Run], again: int, said: list[str]) -> None:
+    why = list(reasons(runs, scored(100), scored(again)))
     assert len(why) == len(said)
     assert all(words in sentence for words, sentence in zip(said, why, strict=True))
-    found = Compared(policy="p", live=runs, simulated=scored(simulated), again=scored(again), why=why)
+    found = Compared(policy="p", live=runs, simulated=scored(100), again=scored(again), why=why)
     assert found.agrees is not bool(said)
 
 

@@ -61,6 +61,19 @@ class Lane:
         self.open = ready
         self.waiting: deque[int] = deque()
 
+    def take_idle(self) -> Wire | None:
+        """The one used last. None: there is none. A server ends what was idle for long, Corral after a minute: what can
+        be read where nothing was asked is that end."""
+        while self.idle:
+            wire = self.idle.pop()
+            poll = select.poll()
+            poll.register(wire.fileno(), select.POLLIN)
+            if not poll.poll(0):
+                return wire
+            wire.close()
+            self.open -= 1
+        return None
+
     def close(self) -> None:
         for wire in self.idle:
             wire.close()
@@ -112,13 +125,13 @@ class Generator:
 
     def _begin(self, index: int) -> None:
         lane = self._lanes[self._plan[index].lane]
-        if not lane.idle and lane.open >= lane.most:
+        wire = lane.take_idle()
+        if wire is None and lane.open >= lane.most:
             lane.waiting.append(index)
             return
         sample = self._samples[index]
-        wire: Wire | None = None
         try:
-            wire = lane.idle.pop() if lane.idle else self._open(lane)
+            wire = wire or self._open(lane)
             sample.sent = perf_counter()
             wire.ask(self._plan[index].request)
         except OSError as exc:

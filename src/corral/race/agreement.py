@@ -16,6 +16,8 @@ from corral.race.trace import Calls, Trace
 AGREES = 0.03
 """Of the simulated cold starts."""
 LATE_MS = 5.0
+NAMED = 3
+"""Functions that are named where live and simulated differ."""
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,8 +92,22 @@ def reasons(live: Sequence[Run], simulated: Score, again: Score) -> Iterator[str
         return
     off = mean - simulated.cold_starts
     yield f"{abs(off):.1f} cold starts {'more' if off > 0 else 'fewer'} live than the {simulated.cold_starts} simulated"
+    yield from _where(live, simulated)
     causes = list(_causes(live, mean, simulated, again))
     yield from causes or ["no cause was found"]
+
+
+def _where(live: Sequence[Run], simulated: Score) -> Iterator[str]:
+    """The functions that differ most."""
+    differ = []
+    for at, score in enumerate(simulated.functions):
+        seen = [run.cold_by_function[at] for run in live]
+        off = fmean(seen) - score.cold_starts
+        if off:
+            differ.append((-abs(off), score.name, seen, score.cold_starts))
+    named = [f"{name} {' and '.join(map(str, seen))} against {cold}" for _, name, seen, cold in sorted(differ)[:NAMED]]
+    if named:
+        yield f"by function, live against simulated: {'; '.join(named)}"
 
 
 def _causes(live: Sequence[Run], mean: float, simulated: Score, again: Score) -> Iterator[str]:

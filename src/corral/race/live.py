@@ -53,6 +53,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """How calls failed, the most frequent ways."""
     cold_starts: int
     """Instances that were started because a call waited."""
+    cold_by_function: Sequence[int]
+    """The same, in the trace's order."""
     starts: int
     """All instances that were started."""
     added_s: float
@@ -115,7 +117,8 @@ def run_once(
         samples = Generator([lane], grace_s=GRACE_S + CALL_MAX_S).run(plan)
         lane.close()
         after = management.metrics()
-    return measured(label, samples, services, before, after)
+    names = [function.name for function in functions]
+    return measured(label, samples, services, names, before, after)
 
 
 @contextlib.contextmanager
@@ -164,21 +167,29 @@ def planned(trace: Trace, functions: Sequence[Function], server: Server) -> tupl
     return plan, [took for _, _, took in calls]
 
 
-def measured(label: str, samples: Sequence[Sample], services: Sequence[float], before: str, after: str) -> Run:
+def measured(
+    label: str, samples: Sequence[Sample], services: Sequence[float], names: Sequence[str], before: str, after: str
+) -> Run:
     added = sorted(
         max(0.0, sample.latency_ms / 1000 - took)
         for sample, took in zip(samples, services, strict=True)
         if sample.succeeded
     )
     late = sorted(sample.lateness_ms for sample in samples if sample.sent)
-    # Those of a function go with it: these are of this run alone.
-    cold = metrics.total(after, "corral_cold_starts_total", namespace=NAMESPACE) or 0.0
+    # A function's series begin and end with it: they are of this run alone.
+    cold = {
+        labels["function"]: round(count)
+        for labels, count in metrics.samples(after, "corral_cold_starts_total")
+        if labels["namespace"] == NAMESPACE
+    }
+    cold_by_function = [cold.get(name, 0) for name in names]
     return Run(
         policy=label,
         calls=len(samples),
         failed=len(samples) - len(added),
         faults=failures(samples),
-        cold_starts=round(cold - (metrics.total(before, "corral_cold_starts_total", namespace=NAMESPACE) or 0.0)),
+        cold_starts=sum(cold_by_function),
+        cold_by_function=cold_by_function,
         starts=round(_rise(before, after, "corral_instance_starts_total")),
         added_s=sum(added),
         added_p50_ms=1000 * rank(added, 0, 50),
