@@ -31,7 +31,7 @@ from corral.race.verdict import verdict
 from corral.race.whole import check_places, write_whole
 from corral.race.words import number, seconds
 
-DEMO_FUNCTIONS, DEMO_MINUTES = 40, 120
+DEMO_FUNCTIONS, DEMO_MINUTES = 30, 90
 """So that all engines together take less than 20 s on two slow cores."""
 MINUTES = re.compile(r"(\d{1,6})-(\d{1,6})\Z")
 

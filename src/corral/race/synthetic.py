@@ -39,6 +39,8 @@ DURATION_MS: Knots = (
     (0, 1), (0.05, 3), (0.1, 21), (0.25, 100), (0.5, 573), (0.75, 2667), (0.9, 12471), (0.95, 28062), (0.99, 146627),
     (1, 300504),
 )  # fmt: skip
+BUSY_CALLS, BUSY_SHARE = 5, 0.75
+"""Functions with more calls a minute take no longer than this part of all."""
 DURATION_SPREAD: Knots = ((0, 0.02), (0.25, 0.22), (0.5, 0.65), (0.75, 1.35), (0.95, 2), (1, 2.4))
 """Standard deviation of the logarithm of one function's durations."""
 MEMORY_MIB: Knots = (
@@ -57,14 +59,11 @@ PERIODS = {1: 45, 2: 9, 3: 9, 4: 6, 5: 57, 10: 19, 15: 16, 20: 3, 30: 7, 60: 30,
 CALLS_PER_TICK = {1: 90, 2: 5, 6: 3, 12: 1, 60: 1}
 
 
-class _Traits(msgspec.Struct, frozen=True):
-    """Where one function lies in each distribution, 0 to 1."""
+class _Demand(msgspec.Struct, frozen=True):
+    """Where a function that is not a timer lies among all such, 0 to 1."""
 
     activity: float
     intensity: float
-    duration: float
-    spread: float
-    memory: float
 
 
 def synthetic(functions: int = 500, minutes: int = 480, seed: int = 1) -> Trace:
@@ -73,15 +72,12 @@ def synthetic(functions: int = 500, minutes: int = 480, seed: int = 1) -> Trace:
     rng = random.Random(f"corral synthetic {functions} {minutes} {seed}")
     triggers = _dealt(TRIGGERS, functions - 1, rng)
     periods = iter(_dealt(PERIODS, triggers.count("timer"), rng))
-    traits = list(_traits(functions - 1, rng))
+    demands = _demands(len(triggers) - triggers.count("timer"), rng)
     columns = [
-        _timer(next(periods), minutes, rng) if trigger == "timer" else _called(each, minutes, rng)
-        for trigger, each in zip(triggers, traits, strict=True)
+        _timer(next(periods), minutes, rng) if trigger == "timer" else _called(next(demands), minutes, rng)
+        for trigger in triggers
     ]
-    made = [
-        _function(seed, number, trigger, counts, each)
-        for number, (trigger, counts, each) in enumerate(zip(triggers, columns, traits, strict=True))
-    ]
+    made = _functions(seed, triggers, columns, rng)
     busiest = _dominating(seed, functions - 1, sum(map(sum, columns)), minutes, rng)
     return Trace(
         functions=(*made, busiest),
@@ -96,15 +92,13 @@ def synthetic(functions: int = 500, minutes: int = 480, seed: int = 1) -> Trace:
 # -- where a function lies ----------------------------------------------------------------------------------
 
 
-def _traits(count: int, rng: random.Random) -> Iterator[_Traits]:
-    activity, own, duration, spread, memory = (_evenly(count, rng) for _ in range(5))
+def _demands(count: int, rng: random.Random) -> Iterator[_Demand]:
+    activity, own = _evenly(count, rng), _evenly(count, rng)
     # Who is called in more minutes is called more often in each: half of the rank is common to both.
     mixed = sorted(range(count), key=lambda at: activity[at] + own[at])
     intensity = dict(zip(mixed, sorted(own), strict=True))
     for at in range(count):
-        # What is called most runs shortly, in the real trace too; otherwise one draw would decide how busy all is.
-        limit = 0.75 if intensity[at] > 0.85 else 1.0
-        yield _Traits(activity[at], intensity[at], limit * duration[at], spread[at], memory[at])
+        yield _Demand(activity[at], intensity[at])
 
 
 def _evenly(count: int, rng: random.Random) -> list[float]:
@@ -151,10 +145,10 @@ def _timer(period: int, minutes: int, rng: random.Random) -> list[int]:
     return _at_least_one(counts, rng)
 
 
-def _called(traits: _Traits, minutes: int, rng: random.Random) -> list[int]:
+def _called(demand: _Demand, minutes: int, rng: random.Random) -> list[int]:
     """Calls by people, queues and other functions. One in five is polled at a period, two in five come in bursts, and
     the others have no memory."""
-    share = _at(ACTIVE_SHARE, traits.activity)
+    share = _at(ACTIVE_SHARE, demand.activity)
     manner = rng.random()
     if manner < 0.2:
         period = max(1, round(1 / share))
@@ -163,7 +157,7 @@ def _called(traits: _Traits, minutes: int, rng: random.Random) -> list[int]:
     else:
         stay = max(share, rng.uniform(0.0, 0.85)) if manner < 0.6 else share
         active = list(_runs(share, stay, minutes, rng))
-    mean = _at(CALLS_WHEN_ACTIVE, traits.intensity)
+    mean = _at(CALLS_WHEN_ACTIVE, demand.intensity)
     return _at_least_one([_burst(mean, rng) if each else 0 for each in active], rng)
 
 
@@ -192,18 +186,25 @@ def _at_least_one(counts: list[int], rng: random.Random) -> list[int]:
 # -- functions ----------------------------------------------------------------------------------------------
 
 
-def _function(seed: int, number: int, trigger: str, counts: list[int], traits: _Traits) -> Function:
-    spread = _at(DURATION_SPREAD, traits.spread) if sum(counts) > 1 else 0.0
-    return Function(
-        name=_name(f"{seed} function {number}"),
-        # One application in twenty has two functions, one owner in ten two applications.
-        app=_name(f"{seed} app {number - (number % 20 == 1)}"),
-        owner=_name(f"{seed} owner {number - (number % 10 == 1)}"),
-        trigger=trigger,
-        memory_mib=round(_at(MEMORY_MIB, traits.memory), 1),
-        counts=counts,
-        durations=_durations(_at(DURATION_MS, traits.duration), spread),
-    )
+def _functions(
+    seed: int, triggers: Sequence[str], columns: Sequence[Sequence[int]], rng: random.Random
+) -> Iterator[Function]:
+    count = len(triggers)
+    durations, spreads, memory = (_evenly(count, rng) for _ in range(3))
+    for at, counts in enumerate(columns):
+        # What is called most runs shortly, in the real trace too; otherwise one draw would decide how busy all is.
+        limit = BUSY_SHARE if sum(counts) > BUSY_CALLS * len(counts) else 1.0
+        spread = _at(DURATION_SPREAD, spreads[at]) if sum(counts) > 1 else 0.0
+        yield Function(
+            name=_name(f"{seed} function {at}"),
+            # One application in twenty has two functions, one owner in ten two applications.
+            app=_name(f"{seed} app {at - (at % 20 == 1)}"),
+            owner=_name(f"{seed} owner {at - (at % 10 == 1)}"),
+            trigger=triggers[at],
+            memory_mib=round(_at(MEMORY_MIB, memory[at]), 1),
+            counts=counts,
+            durations=_durations(_at(DURATION_MS, limit * durations[at]), spread),
+        )
 
 
 def _dominating(seed: int, number: int, others: int, minutes: int, rng: random.Random) -> Function:
