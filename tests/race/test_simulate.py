@@ -1,5 +1,6 @@
 """The event simulation drives the production Pool and Roster: few calls by hand, and what must hold for any."""
 
+import multiprocessing
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from corral.errors import Invalid
+from corral.errors import Invalid, Unavailable
 from corral.policy import SCALERS
 from corral.race.arrivals import ARRIVALS, Arrivals
 from corral.race.arrivals import Calls as CallsOf
@@ -179,6 +180,14 @@ def test_policies_in_processes_of_their_own_score_the_same() -> None:
     apart = race(trace, policies, processes=2, progress=lambda label, part: heard.append((label, part)))
     assert msgspec.json.encode(apart) == msgspec.json.encode(race(trace, policies))
     assert [part for label, part in heard if label == "b"] == [(minute + 1) / 8 for minute in range(8)]
+
+
+def test_process_that_ends_without_a_score_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    broken = ColdStart("of no length", ())
+    with pytest.raises(Unavailable, match=r"policy [ab]: its process ended with 1 before it had a score"):
+        race(trace_of(called((1.0, 1.0))), {"a": {}, "b": {}}, cold_start=broken, processes=2)
+    assert "IndexError" in capfd.readouterr().err
+    assert multiprocessing.active_children() == []
 
 
 def test_what_is_no_policy_is_refused_with_its_label() -> None:

@@ -1,6 +1,7 @@
 """A race: several policies on one trace under the same conditions, each simulated in a process of its own."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -122,7 +123,8 @@ class Workers:
 
 
 def work(connection: Connection, trace: Trace, label: str, said: Scaling, conditions: Conditions) -> None:
-    """In the process of one policy."""
+    """In the process of one policy. Its parent ends it when somebody presses Ctrl-C, once."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     score = simulate(trace, label, said, conditions, lambda _, part: connection.send(part))
     connection.send(score)
     connection.close()
