@@ -38,8 +38,10 @@ def in_bins() -> Mapping[str, str]:
 
 
 def _starts(cold_start: ColdStart) -> str:
-    low, high = cold_start.quantiles[0], cold_start.quantiles[-1]
-    if low[1] == high[1]:
-        return f"{number(low[1])} ms"
-    inner = ", ".join(f"{number(percent)} % up to {number(ms)} ms" for percent, ms in cold_start.quantiles[1:-1])
-    return f"{number(low[1])} to {number(high[1])} ms, {inner} ({cold_start.name})"
+    points = cold_start.quantiles
+    low, high = points[0][1], points[-1][1]
+    if low == high:
+        return f"{number(low)} ms"
+    half, nearly = (next(ms for percent, ms in points if percent >= part - 1e-6) for part in (50, 99))
+    between = f"half of them up to {number(half)} ms, 99 % up to {number(nearly)} ms"
+    return f"{number(low)} to {number(high)} ms, {between} ({cold_start.name})"
