@@ -136,32 +136,43 @@ def scored(cold: int) -> Score:
 
 
 @pytest.mark.parametrize(
-    ("runs", "again", "said"),
+    ("runs", "again", "shifted", "said"),
     [
-        pytest.param([run_of(103), run_of(103)], 100, [], id="three-percent-is-agreement"),
+        pytest.param([run_of(103), run_of(103)], 100, [], [], id="three-percent-is-agreement"),
         pytest.param(
             [run_of(110), run_of(110)],
             100,
+            [98, 105],
             ["10.0 cold starts more", "f 110 and 110 against 100", "no cause"],
             id="unexplained",
         ),
         pytest.param(
-            [run_of(80), run_of(100)], 100, ["10.0 cold starts fewer", "by function", "80 and 100"], id="chance"
+            [run_of(80), run_of(100)], 100, [], ["10.0 cold starts fewer", "by function", "80 and 100"], id="chance"
         ),
-        pytest.param([run_of(110), run_of(110)], 109, ["more", "by function", "109 are simulated"], id="slower-starts"),
+        pytest.param(
+            [run_of(110), run_of(110)], 109, [], ["more", "by function", "109 are simulated"], id="slower-starts"
+        ),
+        pytest.param(
+            [run_of(110), run_of(110)],
+            100,
+            [104, 108],
+            ["more", "by function", "100 to 108 are simulated"],
+            id="phases",
+        ),
         pytest.param(
             [run_of(110, failed=2, faults=["2 × answered 503"]), run_of(110, late_p99_ms=30.0)],
             100,
+            [],
             ["more", "by function", "2 calls failed live: 2 × answered 503", "up to 30 ms late"],
             id="failures-and-lateness",
         ),
     ],
 )
-def test_difference_is_explained(runs: list[Run], again: int, said: list[str]) -> None:
-    why = list(reasons(runs, scored(100), scored(again)))
+def test_difference_is_explained(runs: list[Run], again: int, shifted: list[int], said: list[str]) -> None:
+    why = list(reasons(runs, scored(100), scored(again), shifted))
     assert len(why) == len(said)
     assert all(words in sentence for words, sentence in zip(said, why, strict=True))
-    found = Compared(policy="p", live=runs, simulated=scored(100), again=scored(again), why=why)
+    found = Compared(policy="p", live=runs, simulated=scored(100), again=scored(again), shifted=shifted, why=why)
     assert found.agrees is not bool(said)
 
 

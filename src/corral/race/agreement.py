@@ -16,6 +16,9 @@ from corral.race.trace import Calls, Trace
 AGREES = 0.03
 """Of the simulated cold starts."""
 LATE_MS = 5.0
+PHASES_S = (0.2, 0.4, 0.6, 0.8)
+"""A gateway tells of each second at its end, and its seconds begin when it did: rules that go by them decide a part of
+a second earlier or later."""
 NAMED = 3
 """Functions that are named where live and simulated differ."""
 
@@ -29,6 +32,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     """With the starts that were assumed."""
     again: Score
     """With starts as long as they were live, and calls as long as they took."""
+    shifted: Sequence[int]
+    """Cold starts simulated with all calls later by each of PHASES_S; empty: they agree without."""
     why: Sequence[str]
     """Why their cold starts differ by more than AGREES; empty: they do not."""
 
@@ -56,13 +61,20 @@ def compared(
         starts = next((run.start for run in live if run.start is not None), cold_start)
         longer = longer_by(trace, fmean(run.added_p50_ms for run in live) / 1000)
         again = _simulated(longer, label, said, Conditions(seed=seed, cold_start=starts, cores=cores))
+        cold = fmean(run.cold_starts for run in live)
+        shifted: list[int] = []
+        if not is_near(cold, simulated.cold_starts):
+            terms = Conditions(seed=seed, cold_start=cold_start, cores=cores)
+            late = (_simulated(later(trace, phase), label, said, terms) for phase in PHASES_S)
+            shifted = [score.cold_starts for score in late]
         found.append(
             Compared(
                 policy=label,
                 live=live,
                 simulated=simulated,
                 again=again,
-                why=tuple(reasons(live, simulated, again)),
+                shifted=shifted,
+                why=tuple(reasons(live, simulated, again, shifted)),
             )
         )
     return found
@@ -84,7 +96,17 @@ def longer_by(trace: Trace, seconds: float) -> Trace:
     return msgspec.structs.replace(trace, functions=tuple(functions))
 
 
-def reasons(live: Sequence[Run], simulated: Score, again: Score) -> Iterator[str]:
+def later(trace: Trace, seconds: float) -> Trace:
+    """All calls, by less than a second: they stay in the order and, for the simulation, in the minutes they have."""
+    functions = []
+    for function in trace.functions:
+        assert function.calls is not None
+        moved = [at + seconds for at in function.calls.arrived_s]
+        functions.append(msgspec.structs.replace(function, calls=Calls(moved, function.calls.service_s)))
+    return msgspec.structs.replace(trace, functions=tuple(functions))
+
+
+def reasons(live: Sequence[Run], simulated: Score, again: Score, shifted: Sequence[int]) -> Iterator[str]:
     """Sentences; none when they agree."""
     cold = [run.cold_starts for run in live]
     mean = fmean(cold)
@@ -93,7 +115,7 @@ def reasons(live: Sequence[Run], simulated: Score, again: Score) -> Iterator[str
     off = mean - simulated.cold_starts
     yield f"{abs(off):.1f} cold starts {'more' if off > 0 else 'fewer'} live than the {simulated.cold_starts} simulated"
     yield from _where(live, simulated)
-    causes = list(_causes(live, mean, simulated, again))
+    causes = list(_causes(live, mean, simulated, again, shifted))
     yield from causes or ["no cause was found"]
 
 
@@ -110,7 +132,7 @@ def _where(live: Sequence[Run], simulated: Score) -> Iterator[str]:
         yield f"by function, live against simulated: {'; '.join(named)}"
 
 
-def _causes(live: Sequence[Run], mean: float, simulated: Score, again: Score) -> Iterator[str]:
+def _causes(live: Sequence[Run], mean: float, simulated: Score, again: Score, shifted: Sequence[int]) -> Iterator[str]:
     cold = [run.cold_starts for run in live]
     failed = sum(run.failed for run in live)
     if failed:
@@ -122,6 +144,12 @@ def _causes(live: Sequence[Run], mean: float, simulated: Score, again: Score) ->
         yield (
             f"with starts as long as they were live, and calls {longer_ms:.1f} ms longer than they slept, "
             f"{again.cold_starts} are simulated"
+        )
+    phases = [simulated.cold_starts, *shifted]
+    if min(phases) * (1 - AGREES) <= mean <= max(phases) * (1 + AGREES):
+        yield (
+            f"seconds are told of at other moments live: with all calls a part of a second later, {min(phases)} to "
+            f"{max(phases)} are simulated"
         )
     late = max(run.late_p99_ms for run in live)
     if late > LATE_MS:
