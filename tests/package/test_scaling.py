@@ -25,7 +25,7 @@ def test_every_word_that_is_no_pair_is_named() -> None:
 
 
 def test_hours_of_a_crontab_may_have_commas() -> None:
-    hours = "0 8,12 * * 1,3 for 2h keep 5; 0 9 * * sat,sun for 1h keep 1"
+    hours = "0 8,12 * * 1,3 for 2h keep 5; CRON_TZ=Asia/Tokyo 0 9 * * sat,sun for 1h keep 1"
     assert scaling_of_text(f"engine=fission,windows={hours}, provisioned=1") == {
         "engine": "fission",
         "windows": hours,

@@ -7,6 +7,7 @@ from typing import Any
 from corral.errors import Invalid
 from corral.model import ScalingValue
 
+PAIR = re.compile(r"\s*\w+\s*=")
 NUMBER = re.compile(r"-?\d+(\.\d+)?\Z")
 
 
@@ -19,7 +20,7 @@ def _pairs(text: str) -> list[str]:
     """A value of several words may have commas, as the hours of a crontab: `windows=0 8,12 * * 1,3 for 2h keep 5`."""
     pairs: list[str] = []
     for piece in text.split(","):
-        if pairs and "=" not in piece and " " in pairs[-1].partition("=")[2].strip():
+        if pairs and not PAIR.match(piece) and " " in pairs[-1].partition("=")[2].strip():
             pairs[-1] += f",{piece}"
         elif piece.strip():
             pairs.append(piece)

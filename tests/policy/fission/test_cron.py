@@ -51,9 +51,36 @@ def test_next_moment(cron: str, after: str, next_at: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("cron", "after", "next_at"),
+    [
+        pytest.param("CRON_TZ=Asia/Tokyo 0 9 * * *", "2025-01-01 00:00", "2025-01-02 00:00", id="always nine ahead"),
+        pytest.param(
+            "CRON_TZ=Europe/Berlin 0 8 * * *", "2025-01-01 08:00", "2025-01-02 07:00", id="one ahead in winter"
+        ),
+        pytest.param(
+            "CRON_TZ=Europe/Berlin 0 8 * * *", "2025-07-01 08:00", "2025-07-02 06:00", id="two ahead in summer"
+        ),
+        pytest.param("CRON_TZ=Europe/Berlin 0 8 * * *", "2025-03-29 07:00", "2025-03-30 06:00", id="over the change"),
+        pytest.param("CRON_TZ=Europe/Berlin 30 2 * * *", "2025-03-30 00:00", "2025-03-31 00:30", id="passed over"),
+        pytest.param("CRON_TZ=Europe/Berlin 30 2 * * *", "2025-10-25 22:00", "2025-10-26 00:30", id="twice: the first"),
+        pytest.param("CRON_TZ=Europe/Berlin 30 2 * * *", "2025-10-26 00:30", "2025-10-27 01:30", id="not the second"),
+        pytest.param("CRON_TZ=Europe/Berlin * * * * *", "2025-10-26 01:30", "2025-10-26 02:00", id="nor within it"),
+        pytest.param("CRON_TZ=Asia/Kolkata 0 0 * * 1", "2025-01-01 00:00", "2025-01-05 18:30", id="its own weekdays"),
+    ],
+)
+def test_next_moment_by_the_clock_of_a_place(cron: str, after: str, next_at: str) -> None:
+    assert shown(Cron(cron).after(wall(after))) == next_at
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         pytest.param("incorrect", "'incorrect' has 1 fields, must have five", id="a word"),
+        pytest.param("CRON_TZ=Mars/Base 0 0 * * *", "time zone 'Mars/Base' is not known here", id="no place"),
+        pytest.param("CRON_TZ=../etc 0 0 * * *", "time zone '../etc' is not known here", id="no name of a place"),
+        pytest.param("CRON_TZ=Europe 0 0 * * *", "time zone 'Europe' is not known here", id="a part of the world"),
+        pytest.param("CRON_TZ= 0 0 * * *", "time zone '' is not known here", id="no name"),
+        pytest.param("CRON_TZ=UTC", "'CRON_TZ=UTC' has 0 fields", id="only a place"),
         pytest.param("01***", "has 1 fields", id="no blanks"),
         pytest.param("0 0 * * * *", "has 6 fields", id="seconds too"),
         pytest.param("60 0 * * *", "minute '60', must be *, or numbers and ranges between 0 and 59", id="minute 60"),

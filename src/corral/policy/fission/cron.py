@@ -1,13 +1,16 @@
-"""Moments of the wall clock by the five fields of cron, in UTC: minute, hour, day of the month, month, weekday.
+"""Moments of the wall clock by the five fields of cron: minute, hour, day of the month, month, weekday.
 
 1. A field is `*`, a number, a range `1-5`, each with `/step`, or several of them with commas between. Months and
    weekdays may be named by their first three letters; Sunday is 0 and 7.
 2. Where both kinds of day are restricted, either is enough; a field that begins with `*` restricts nothing.
-Source: crontab(5)."""
+3. Before them may stand whose clock is meant, `CRON_TZ=Europe/Berlin`; otherwise UTC. What that clock passes over when
+   it is put forward never comes, and of an hour that comes twice the first one counts.
+Source: crontab(5); the zone as in Fission, which reads its windows so."""
 
 import calendar
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 from corral.errors import Invalid
 
@@ -16,6 +19,7 @@ LIMITS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 MONTHS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
 DAYS = {name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
 WORDS: tuple[dict[str, int], ...] = ({}, {}, {}, MONTHS, DAYS)
+ZONE = "CRON_TZ="
 HORIZON = timedelta(days=366 * 8 + 1)
 """29 February is at most eight years away; what is farther never comes."""
 
@@ -24,6 +28,7 @@ class Cron:
     def __init__(self, text: str) -> None:
         """Raises Invalid with one sentence for each field that is wrong."""
         parts = text.split()
+        self._zone = _zone(parts.pop(0).removeprefix(ZONE)) if parts and parts[0].startswith(ZONE) else UTC
         if len(parts) != len(NAMES):
             raise Invalid(f"{text[:80]!r} has {len(parts)} fields, must have five: {', '.join(NAMES)}")
         problems: list[str] = []
@@ -42,16 +47,25 @@ class Cron:
 
     def after(self, wall_s: float) -> float | None:
         """The first moment after `wall_s`, both in seconds since 1970; None: it never comes."""
-        at = datetime.fromtimestamp(wall_s, UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+        # As that clock shows it: what lies a day apart need not lie 24 hours apart.
+        at = datetime.fromtimestamp(wall_s, self._zone).replace(second=0, microsecond=0, tzinfo=None)
+        at += timedelta(minutes=1)
         end = at + HORIZON
         while at < end:
             if at.month not in self._months:
                 at = _first_of_next_month(at)
             elif not self._has_day(at) or (minute := self._minute_from(at)) is None:
                 at = at.replace(hour=0, minute=0) + timedelta(days=1)
+            elif (moment_s := self._moment(minute)) is not None and moment_s > wall_s:
+                return moment_s
             else:
-                return minute.timestamp()
+                at = minute + timedelta(minutes=1)
         return None
+
+    def _moment(self, minute: datetime) -> float | None:
+        """When the clock shows it, for the first time; None: it passes over it."""
+        moment_s = minute.replace(tzinfo=self._zone, fold=0).timestamp()
+        return moment_s if datetime.fromtimestamp(moment_s, self._zone).replace(tzinfo=None) == minute else None
 
     def _has_day(self, at: datetime) -> bool:
         is_day, is_weekday = at.day in self._days, at.isoweekday() % 7 in self._weekdays
@@ -63,6 +77,14 @@ class Cron:
             return at.replace(minute=minute)
         hour = _at_least(self._hours, at.hour + 1)
         return None if hour is None else at.replace(hour=hour, minute=self._minutes[0])
+
+
+def _zone(name: str) -> tzinfo:
+    """Raises Invalid."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # none of that name; a path; a folder of zones
+        raise Invalid(f"time zone {name[:80]!r} is not known here, must be one as in {ZONE}Europe/Berlin") from None
 
 
 def _field(text: str, limits: tuple[int, int], words: dict[str, int]) -> frozenset[int]:

@@ -37,7 +37,7 @@ class FissionSettings(Settings, frozen=True, kw_only=True):
     provisioned: Annotated[int, Meta(ge=0, le=PROVISIONED_MOST)] = 0
     """Instances kept while no window is open (poolmgr)."""
     windows: str | None = None
-    """When how many are kept, in UTC: `0 8 * * 1-5 for 10h keep 5`, several with `;` between (poolmgr)."""
+    """When how many are kept: `0 8 * * 1-5 for 10h keep 5`, `CRON_TZ=PLACE` before it; more after `;` (poolmgr)."""
 
     def conflicts(self, least: int, most: int) -> Iterator[str]:
         if self.executor == "newdeploy":
