@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from math import ceil, isinf
 
-from corral.model import RevisionId, key_of
+from corral.model import RevisionId
 from corral.policy.greedy_dual import GreedyDual
 from corral.policy.ranking import Ranking
 from corral.policy.reserve import Reserve, Spare
@@ -105,7 +105,7 @@ class Admission:
     def note(self, known: Deployment) -> None:
         """Something changed about the revision: its instances, what one uses, or what is promised to it."""
         known.has_zygote = self.zygotes.is_kept(known.id)
-        place = self._place(known.id)
+        place = self._place(known)
         if not known.instances and not self.is_waiting(known):
             self.forget(known)
             return
@@ -129,7 +129,7 @@ class Admission:
 
     def forget(self, known: Deployment) -> None:
         """It has no instance and wants none."""
-        place = self._place(known.id)
+        place = self._place(known)
         place.waiting.drop(known.id)
         self._held.drop(known.id)
         self._short.pop(known.id, None)
@@ -177,10 +177,10 @@ class Admission:
             self._givers.drop(place.name)
 
     def _share(self, known: Deployment) -> Share:
-        return self._place(known.id).shares.setdefault(known.id, Share())
+        return self._place(known).shares.setdefault(known.id, Share())
 
-    def _place(self, revision: RevisionId) -> Namespace:
-        name = _namespace(revision)
+    def _place(self, known: Deployment) -> Namespace:
+        name = known.namespace
         place = self._namespaces.get(name)
         if place is None:
             place = self._namespaces[name] = Namespace(name)
@@ -197,7 +197,7 @@ class Admission:
             self._line_up(known)
 
     def _line_up(self, known: Deployment) -> None:
-        place = self._place(known.id)
+        place = self._place(known)
         share = self._share(known)
         place.waiting.put(known.id, share.live_mib + known.next_mib)
         self._rank_namespace(place)
@@ -205,7 +205,7 @@ class Admission:
     def done(self, known: Deployment) -> None:
         """It wants none, now."""
         if self.is_waiting(known):
-            self._place(known.id).waiting.drop(known.id)
+            self._place(known).waiting.drop(known.id)
             self._held.drop(known.id)
             self._short.pop(known.id, None)
             known.is_held = False
@@ -222,7 +222,7 @@ class Admission:
     def is_waiting(self, known: Deployment) -> bool:
         if not self.is_awaited:
             return False
-        place = self._namespaces.get(_namespace(known.id))
+        place = self._namespaces.get(known.namespace)
         return known.id in self._held or (place is not None and known.id in place.waiting)
 
     @property
@@ -234,7 +234,7 @@ class Admission:
         """Whose turn it is: first those with a claim that there is room for now. None: nobody waits but for room."""
         self._take_in()
         oldest, self._oldest = self._oldest, None
-        if oldest is not None and oldest in self._place(oldest).waiting:
+        if oldest is not None and oldest in self._place(self._known[oldest]).waiting:
             return self._known[oldest]
         if len(self._held):
             claimant = self._next_held()
@@ -257,7 +257,7 @@ class Admission:
 
     def hold(self, known: Deployment, has_claim: bool) -> None:
         """It had its turn. `has_claim`: to what is being given up since."""
-        place = self._place(known.id)
+        place = self._place(known)
         place.waiting.drop(known.id)
         self._rank_namespace(place)
         if has_claim:
@@ -426,7 +426,7 @@ class Admission:
         name = self._givers.first()
         if name is None:
             return None
-        place, own = self._namespaces[name], self._place(taker.id)
+        place, own = self._namespaces[name], self._place(taker)
         revision = place.givers.first()
         assert revision is not None, "a namespace is among the givers while one of its revisions is"
         giver = self._known[revision]
@@ -442,7 +442,3 @@ class Admission:
         """It has waited for too long, and nothing is being given up for another."""
         since = self._short.get(known.id, now)
         return now - since >= AGED_S and not self._held.claimed_mib and self.is_possible(known)
-
-
-def _namespace(revision: RevisionId) -> str:
-    return key_of(revision).partition("/")[0]

@@ -69,7 +69,7 @@ class Convergence:
             ready=known.ready,
             starting=known.count[State.STARTING],
             concurrency=known.scaling.at_once,
-            in_namespace=self._instances.in_namespace(known.id),
+            in_namespace=self._instances.in_namespace(known),
             waiting=waiting,
             executing=executing,
             oldest_wait_s=oldest_wait_s,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from math import inf
 
-from corral.model import GatewayId, InstanceId, RevisionId
+from corral.model import GatewayId, InstanceId, RevisionId, key_of
 from corral.policy import Scaler
 from corral.policy.backoff import Backoff
 from corral.policy.budget import WorkingSet
@@ -68,6 +68,7 @@ class Deployment:
 
     def __init__(self, id: RevisionId, scaling: Scaling, scaler: Scaler) -> None:
         self.id = id
+        self.namespace = key_of(id).partition("/")[0]
         self.scaling = scaling
         self.scaler = scaler
         self.instances: dict[InstanceId, Instance] = {}

@@ -32,9 +32,9 @@ class Instances:
     def get(self, instance: InstanceId) -> Instance | None:
         return self._by_id.get(instance)
 
-    def in_namespace(self, revision: RevisionId) -> int:
+    def in_namespace(self, known: Deployment) -> int:
         """Of all functions of the revision's namespace, until they are gone."""
-        return self._in_namespace[_namespace_of(revision)]
+        return self._in_namespace[known.namespace]
 
     def has_gateway(self, gateway: GatewayId) -> bool:
         return gateway in self._gateways
@@ -81,7 +81,7 @@ class Instances:
     def forget(self, found: Instance) -> None:
         """It ended."""
         del self._by_id[found.id]
-        self._in_namespace[_namespace_of(found.revision.id)] -= 1
+        self._in_namespace[found.revision.namespace] -= 1
         found.revision.remove(found)
         self._admission.note(found.revision)
 
@@ -129,7 +129,7 @@ class Instances:
 
     def _add(self, instance: InstanceId, known: Deployment, state: State, now: float) -> Instance:
         known.has_zygote = self._admission.zygotes.is_kept(known.id)
-        self._in_namespace[_namespace_of(known.id)] += 1
+        self._in_namespace[known.namespace] += 1
         added = self._by_id[instance] = Instance(instance, known, state, now)
         known.add(added)
         return added
@@ -171,7 +171,3 @@ class Instances:
             return [Stop(found.id, ExitCause.REMOVED)]
         found.gateway = home
         return [Assign(found.id, found.revision.id, home, fresh)]
-
-
-def _namespace_of(revision: RevisionId) -> str:
-    return revision.partition("/")[0]
