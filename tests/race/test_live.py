@@ -8,8 +8,10 @@ import pytest
 from corral.bench.load import Sample
 from corral.bench.server import Server
 from corral.errors import Invalid
+from corral.model import ScalingValue
 from corral.race import live
-from corral.race.agreement import Compared, is_near, longer_by, reasons
+from corral.race.agreement import Compared, compared, holding, is_near, longer_by, reasons
+from corral.race.coldstart import MEASURED
 from corral.race.conditions import Conditions
 from corral.race.live import Run, abba, functions_of, measured, planned, slice_of, starts_of
 from corral.race.score import FunctionScore, Score
@@ -116,7 +118,7 @@ def test_starts_are_drawn_as_they_were_seen() -> None:
 def run_of(cold: int, **others: Any) -> Run:
     usual = Run(
         policy="p", calls=9, failed=0, faults=[], cold_starts=cold, cold_by_function=[cold], starts=cold, added_s=1.0,
-        added_p50_ms=2.0, added_p99_ms=3.0, added_max_ms=4.0, late_p99_ms=1.0, start=None,
+        added_p50_ms=2.0, added_p99_ms=3.0, added_max_ms=4.0, late_p99_ms=1.0, memory_mib=3.0, start=None,
     )  # fmt: skip
     return msgspec.structs.replace(usual, **others)
 
@@ -186,3 +188,16 @@ def test_calls_that_took_longer_are_simulated_so() -> None:
     before, after = drawn.functions[0].calls, longer_by(drawn, 0.5).functions[0].calls
     assert before is not None and after is not None
     assert [each - 0.5 for each in after.service_s] == pytest.approx(list(before.service_s))
+
+
+def test_simulation_beside_has_instances_of_the_size_of_those_that_slept() -> None:
+    drawn = slice_of(trace((2,)), seed=1, arrivals="uniform")
+    assert [function.memory_mib for function in holding(drawn, 3.0).functions] == [3.0]
+    assert holding(drawn, 0.0) is drawn
+    policies: dict[str, dict[str, ScalingValue]] = {"p": {"engine": "openwhisk"}}
+    [found] = compared(drawn, policies, [run_of(1), run_of(1)], 1, MEASURED, 2)
+    assert [score.memory_mib for score in found.simulated.functions] == [3.0]
+    assert (found.simulated.calls, found.shifted) == (2, [])
+    [other] = compared(drawn, policies, [run_of(9), run_of(9)], 1, MEASURED, 2)
+    assert len(other.shifted) == 4
+    assert other.why

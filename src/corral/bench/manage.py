@@ -106,6 +106,12 @@ class Management:
         """Wait until exactly (or `at_least`) `count` instances exist; False when `within_s` passed first."""
         return _await(self.instances, lambda seen: seen == count or (at_least and seen > count), within_s)
 
+    def charged_mib(self, function: Function) -> float | None:
+        """What each of its instances counts for, as measured; None: it was not."""
+        answer = self._ask("GET", f"/corral/v1/namespaces/{NAMESPACE}/functions/{function.name}")
+        memory = msgspec.json.decode(answer).get("memory")
+        return float(memory["charged_mib"]) if memory is not None and memory["is_measured"] else None
+
     def await_zygotes(self, functions: Sequence[Function], within_s: float) -> int:
         """Wait until each of `functions` has a zygote that can fork; how many had when `within_s` had passed."""
         _await(lambda: sum(map(self._has_zygote, functions)), lambda seen: seen == len(functions), within_s)

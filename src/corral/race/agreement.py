@@ -57,15 +57,16 @@ def compared(
     found = []
     for label, said in policies.items():
         live = [run for run in runs if run.policy == label]
-        simulated = _simulated(trace, label, said, Conditions(seed=seed, cold_start=cold_start, cores=cores))
+        same = holding(trace, max(run.memory_mib for run in live))
+        simulated = _simulated(same, label, said, Conditions(seed=seed, cold_start=cold_start, cores=cores))
         starts = next((run.start for run in live if run.start is not None), cold_start)
-        longer = longer_by(trace, fmean(run.added_p50_ms for run in live) / 1000)
+        longer = longer_by(same, fmean(run.added_p50_ms for run in live) / 1000)
         again = _simulated(longer, label, said, Conditions(seed=seed, cold_start=starts, cores=cores))
         cold = fmean(run.cold_starts for run in live)
         shifted: list[int] = []
         if not is_near(cold, simulated.cold_starts):
             terms = Conditions(seed=seed, cold_start=cold_start, cores=cores)
-            late = (_simulated(later(trace, phase), label, said, terms) for phase in PHASES_S)
+            late = (_simulated(later(same, phase), label, said, terms) for phase in PHASES_S)
             shifted = [score.cold_starts for score in late]
         found.append(
             Compared(
@@ -84,6 +85,14 @@ def _simulated(trace: Trace, label: str, said: Mapping[str, ScalingValue], condi
     simulation = Simulation(trace, said, conditions)
     simulation.run()
     return simulation.score(label)
+
+
+def holding(trace: Trace, memory_mib: float) -> Trace:
+    """Instances that hold so much, as those that slept did: some rules keep small ones for longer. 0.0: as they do."""
+    if not memory_mib:
+        return trace
+    functions = (msgspec.structs.replace(function, memory_mib=memory_mib) for function in trace.functions)
+    return msgspec.structs.replace(trace, functions=tuple(functions))
 
 
 def longer_by(trace: Trace, seconds: float) -> Trace:
