@@ -2,7 +2,7 @@
 
 import math
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -19,6 +19,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """One sentence for each value that does not fit to another one, or to a function of `least` to `most`
         instances."""
         yield from ()
+
+    def said(self, names: Container[str]) -> Iterator[tuple[str, str]]:
+        """Those of the fields `names` that are not at their default, with their values as users say them."""
+        for field in msgspec.structs.fields(self):
+            value = getattr(self, field.name)
+            if field.name in names and value != field.default:
+                yield field.encode_name, str(value).lower() if isinstance(value, bool) else str(value)
 
     @property
     def keeps(self) -> int:

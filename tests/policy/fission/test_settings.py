@@ -42,6 +42,11 @@ from corral.policy.fission import GenericPool
             "requests_per_pod is for executor = poolmgr, newdeploy has no such thing",
             id="new-deploy counts no requests",
         ),
+        pytest.param(
+            {"target_cpu_percent": 50},
+            "target_cpu_percent is for executor = newdeploy, poolmgr has no such thing",
+            id="the pool manager does not look at cpu",
+        ),
     ],
 )
 def test_impossible_settings_are_refused_with_what_is_allowed(said: dict[str, Any], problem: str) -> None:

@@ -76,6 +76,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"aggregation": "median"}, "must be one of linear, weighted-exponential"),
     ({"windows": 6}, "scaling.windows is no setting of it, must be one of class, metric, target, "),
     ({"metric": "cpu"}, "scaling.metric = cpu, must be one of concurrency, rps with class = kpa"),
+    ({"stabilization_window_s": 9}, "stabilization_window_s = 9, only counts with class = hpa, not with kpa"),
+    ({"class": "hpa", "window_s": 30}, "scaling.window_s = 30, only counts with class = kpa, not with hpa"),
+    ({"class": "hpa", "scale_to_zero": False}, "scaling.scale_to_zero = false, only counts with class = kpa"),
     ({"class": "hpa", "metric": "rps"}, "scaling.metric = rps, must be one of cpu, memory with class = hpa"),
     ({"class": "hpa", "metric": "memory"}, "scaling.target is not set, metric = memory needs one: MiB of an instance"),
 ]

@@ -322,7 +322,7 @@ REFUSED = [
     ({"namespace_limit": 0}, "scaling.namespace_limit = 0, must be a whole number between 1 and 100000"),
     ({"namespace_limit": 2}, "scaling.namespace_limit = 2, must not be below min = 3"),
     ({"keeping": 2}, "scaling.keeping = 2, only counts with scheduler = fpc, which must be said too"),
-    ({"over_provision": True}, "scaling.over_provision = True, only counts with scheduler = fpc"),
+    ({"over_provision": True}, "scaling.over_provision = true, only counts with scheduler = fpc"),
     ({"scheduler": "fpc", "over_provision_ratio": 0.5}, "must be a number between 1 and 100"),
     ({"user_memory": 1024}, "scaling.user_memory is no setting of it, must be one of scheduler, concurrency, "),
 ]

@@ -4,7 +4,6 @@ defaults are those of its command line."""
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
 from corral.errors import Invalid
@@ -13,8 +12,9 @@ from corral.policy.settings import Settings
 
 PROVISIONED_MOST = 20
 """Of one function."""
-OF_POOLMGR = ("requests_per_pod", "once_only", "retain_pods", "provisioned", "windows")
-"""What new-deploy has not."""
+OF_POOLMGR = ("pool_size", "requests_per_pod", "once_only", "retain_pods", "pending_max", "provisioned", "windows")
+OF_NEWDEPLOY = ("target_cpu_percent",)
+"""What the other executor has not."""
 
 
 class FissionSettings(Settings, frozen=True, kw_only=True):
@@ -40,8 +40,9 @@ class FissionSettings(Settings, frozen=True, kw_only=True):
     """When how many are kept: `0 8 * * 1-5 for 10h keep 5`, `CRON_TZ=PLACE` before it; more after `;` (poolmgr)."""
 
     def conflicts(self, least: int, most: int) -> Iterator[str]:
-        if self.executor == "newdeploy":
-            yield from self._of_poolmgr()
+        other, names = ("poolmgr", OF_POOLMGR) if self.executor == "newdeploy" else ("newdeploy", OF_NEWDEPLOY)
+        for name, _ in self.said(names):
+            yield f"{name} is for executor = {other}, {self.executor} has no such thing"
         if self.once_only and self.requests_per_pod != 1:
             yield f"requests_per_pod = {self.requests_per_pod}, must be 1 with once_only"
         for name in ("retain_pods", "provisioned"):
@@ -56,12 +57,6 @@ class FissionSettings(Settings, frozen=True, kw_only=True):
         for window in windows:
             if window.keep > highest:
                 yield f"windows: keep {window.keep}, must be between 0 and {highest}"
-
-    def _of_poolmgr(self) -> Iterator[str]:
-        for field in msgspec.structs.fields(self):
-            name = field.name
-            if name in OF_POOLMGR and getattr(self, name) != field.default:
-                yield f"{name} is for executor = poolmgr, newdeploy has no such thing"
 
     @property
     def slots(self) -> int | None:

@@ -22,6 +22,15 @@ UTILIZATION_PERCENT = 70.0
 TARGET_LEAST = 0.01
 
 
+OF_KPA = (
+    "target_utilization_percent", "target_burst_capacity", "window_s", "panic_window_percent",
+    "panic_threshold_percent", "max_scale_up_rate", "max_scale_down_rate", "scale_to_zero", "grace_s", "retention_s",
+    "scale_down_delay_s", "activation_scale", "aggregation", "activation_timeout_s",
+)  # fmt: skip
+OF_HPA = ("stabilization_window_s",)
+"""What the other class does not go by."""
+
+
 class KnativeSettings(Settings, frozen=True, kw_only=True):
     class_: Class = msgspec.field(default="kpa", name="class")
     """Knative's own autoscaler, or Kubernetes'."""
@@ -68,6 +77,9 @@ class KnativeSettings(Settings, frozen=True, kw_only=True):
             yield f"target_burst_capacity = {self.target_burst_capacity:g}, must be -1, or 0 or more"
         if self.activation_scale is not None and not least <= self.activation_scale <= most:
             yield f"activation_scale = {self.activation_scale}, must be between min = {least} and max = {most}"
+        other, names = ("hpa", OF_HPA) if self.class_ == "kpa" else ("kpa", OF_KPA)
+        for name, value in self.said(names):
+            yield f"{name} = {value}, only counts with class = {other}, not with {self.class_}"
         metrics = METRICS[self.class_]
         if self.metric is not None and self.metric not in metrics:
             yield f"metric = {self.metric}, must be one of {', '.join(metrics)} with class = {self.class_}"

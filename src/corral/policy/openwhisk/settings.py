@@ -4,7 +4,6 @@ invoker's container proxy and of the newer scheduler. Names and defaults are Ope
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
 from corral.policy.settings import Settings
@@ -41,10 +40,8 @@ class OpenWhiskSettings(Settings, frozen=True, kw_only=True):
         if self.namespace_limit is not None and self.namespace_limit < least:
             yield f"namespace_limit = {self.namespace_limit}, must not be below min = {least}"
         if self.scheduler == "classic":
-            for field in msgspec.structs.fields(self):
-                value = getattr(self, field.name)
-                if field.name in OF_FPC and value != field.default:
-                    yield f"{field.name} = {value}, only counts with scheduler = fpc, which must be said too"
+            for name, value in self.said(OF_FPC):
+                yield f"{name} = {value}, only counts with scheduler = fpc, which must be said too"
 
     @property
     def idle_s(self) -> float:
