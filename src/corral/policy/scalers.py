@@ -47,7 +47,7 @@ class Rule(msgspec.Struct, frozen=True):
 SCALERS: dict[str, Rule] = {
     "corral": Rule(CorralSettings, Corral, memory=Habits, common=Odds),
     "knative": Rule(KnativeSettings, Knative, choose=lambda _: "knative"),
-    "openfaas": Rule(OpenFaasSettings, OpenFaas),
+    "openfaas": Rule(OpenFaasSettings, OpenFaas, choose=lambda _: "random"),
     "openwhisk": Rule(
         OpenWhiskSettings,
         OpenWhisk,

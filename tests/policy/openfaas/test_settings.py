@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from corral.errors import Invalid
-from corral.policy import read_scaling, scaling_problems
+from corral.policy import SCALERS, read_scaling, scaling_problems
 from corral.policy.openfaas import OpenFaasSettings
 
 
@@ -64,3 +64,10 @@ def test_usage_is_asked_for_by_the_modes_that_go_by_it() -> None:
 def test_instances_are_kept_unless_it_may_go_to_zero() -> None:
     assert OpenFaasSettings(min_awake=2).keeps == 2
     assert OpenFaasSettings(min_awake=2, zero=True).keeps == 0
+
+
+def test_calls_go_to_any_instance_with_room_whatever_the_mode() -> None:
+    rule = SCALERS["openfaas"]
+    for mode in ("rps", "capacity", "alert"):
+        _, said = read_scaling({"engine": "openfaas", "mode": mode})
+        assert (rule.choose(said), rule.once(said), rule.slots(said)) == ("random", False, None)
