@@ -12,7 +12,9 @@ from corral.model import FunctionKey, InstanceId
 from corral.sandbox.cgroups import NoGroup
 from corral.sandbox.weights import Weights
 
-from .stage import stage
+from .stage import Stage, stage
+from .test_kept_harm import HARM
+from .test_spares import ECHO, on_t1, started
 
 F = FunctionKey("default/f")
 
@@ -73,6 +75,23 @@ def test_the_kernel_divides_what_one_function_has() -> None:
             assert _weight(_folder(made.pids[alone])) == 1
 
     asyncio.run(run())
+
+
+REFUSE = """
+import _corral.python.kept as k
+if IS_ZYGOTE: k.Zygote._begin = lambda self, order: say(7, order.message["serial"], 11)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="groups need root")
+def test_a_zygote_that_refuses_gains_no_processors_for_its_function() -> None:
+    async def play(made: Stage) -> None:
+        revision = await made.kept(HARM + REFUSE + ECHO)
+        pids = [(await started(made, revision))[0] for _ in range(4)]
+        folders = [_folder(pid) for pid in pids]
+        await made.until(lambda: sum(map(_weight, folders)) <= 1)
+
+    on_t1(play)
 
 
 def _folder(pid: int) -> Path:

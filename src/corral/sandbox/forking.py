@@ -153,8 +153,6 @@ class ForkingSandbox:
 
     def _start_plainly(self, running: Running) -> None:
         slot, runtime = running.slot, running.launch.revision.spec.runtime
-        # One that its function's zygote forks is in that one's group, which has a part of its own.
-        self._weigh(self._weights.add(running.launch.revision.key, running.instance, slot.group))
         if self._is_parked_for(running) and self._bind(running):
             return
         slot.dismiss()
@@ -223,6 +221,11 @@ class ForkingSandbox:
             self._leaving.add(group)
             raise
 
+    def _weigh_in(self, running: Running) -> None:
+        """It is in the group it will stay in. One that its function's zygote forks is in a slice, which has a part of
+        its own."""
+        self._weigh(self._weights.add(running.launch.revision.key, running.instance, running.slot.group))
+
     def _weigh(self, due: Sequence[Weighing]) -> None:
         """In the background: nobody waits for a fair part."""
         if due and not self._is_closing:
@@ -250,6 +253,7 @@ class ForkingSandbox:
             return True
         finally:
             close_all(fds)
+        self._weigh_in(running)
         running.zygote = parked.zygote
         self._bound[slot.id] = running
         slot.parked = None
@@ -278,6 +282,7 @@ class ForkingSandbox:
             close_all(fds)
             self._refuse(running, exc)
             return
+        self._weigh_in(running)
         zygote.start(launch.instance, self._tier.is_isolated, fds)
 
     def _refuse(self, running: Running, exc: OSError) -> None:
