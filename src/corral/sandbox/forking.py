@@ -569,6 +569,13 @@ class ForkingSandbox:
     def was_born(self, instance: InstanceId, pid: int, pidfd: int) -> None:
         self.was_started(instance, pid, pidfd)
 
+    def spare_has_ended(self, instance: InstanceId) -> None:
+        """Its zygote forks another child, as if there had been no spare."""
+        running = self._running.get(instance)
+        kept = None if running is None or running.stopped_as is not None else running.kept
+        if running is None or kept is None or not kept.is_loaded or not self._start_kept(running, kept):
+            self.was_not_born(instance)
+
     def was_not_born(self, instance: InstanceId) -> None:
         """No start is lost by a zygote: the slot still has all it needs."""
         running = self._running.get(instance)

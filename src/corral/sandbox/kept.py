@@ -15,6 +15,7 @@ import msgspec
 from corral.model import InstanceId, Revision
 from corral.sandbox import processes
 from corral.sandbox.cgroups import Group, Limits
+from corral.sandbox.exits import DRESS_FAILED
 from corral.sandbox.slices import Slice
 from corral.sandbox.slots import Slot
 from corral.sandbox.spares import Spare
@@ -45,6 +46,7 @@ class Birth(NamedTuple):
     instance: InstanceId
     slot: Slot
     late: asyncio.TimerHandle
+    is_of_spare: bool
 
 
 class Household(Protocol):
@@ -64,6 +66,10 @@ class Household(Protocol):
         ...
 
     def was_not_born(self, instance: InstanceId) -> None: ...
+    def spare_has_ended(self, instance: InstanceId) -> None:
+        """The one that was to become that instance, before it did."""
+        ...
+
     def has_no_spare(self, kept: "KeptZygote") -> None:
         """Its spare ended, or was not made in time."""
         ...
@@ -126,6 +132,10 @@ class KeptZygote:
         self._births: dict[int, Birth] = {}
         self._lost: set[int] = set()
         """Serials of spares that were given up."""
+        self._unheard: set[int] = set()
+        """Of those, the ones that had not said WAITING by then."""
+        self._quick: set[int] = set()
+        """Serials of births that were told of a process on its way out."""
         self._children: dict[int, InstanceId] = {}
         """Serial -> instance, of those born whose end it has not told."""
         self._late = self._loop.call_later(LOAD_MAX_S, self.end, f"it has not loaded its code within {LOAD_MAX_S:g} s")
@@ -175,11 +185,11 @@ class KeptZygote:
         spare.order(fds, stamps)
         self.spare = None
         spare.close()
-        self._await_birth(spare.serial, instance, slot)
+        self._await_birth(spare.serial, instance, slot, is_of_spare=True)
 
-    def _await_birth(self, serial: int, instance: InstanceId, slot: Slot) -> None:
+    def _await_birth(self, serial: int, instance: InstanceId, slot: Slot, is_of_spare: bool = False) -> None:
         late = self._loop.call_later(BIRTH_MAX_S, self.distrust, f"it forked no instance within {BIRTH_MAX_S:g} s")
-        self._births[serial] = Birth(instance, slot, late)
+        self._births[serial] = Birth(instance, slot, late, is_of_spare)
 
     def fork_spare(self, group: Group, fds: Mapping[str, int]) -> None:
         """Have it fork a child that waits in `group`, which is ours from now on. The descriptors stay the caller's.
@@ -211,6 +221,8 @@ class KeptZygote:
         spare, self.spare = self.spare, None
         if spare is not None:
             self._lost.add(spare.serial)
+            if not spare.is_waiting:
+                self._unheard.add(spare.serial)
         return spare
 
     def raise_kept(self, fds: Mapping[str, int]) -> None:
@@ -283,25 +295,28 @@ class KeptZygote:
                 self._was_born(said)
             case Word.EXITED if said.serial in self._children and said.number < 0x10000:
                 self._household.has_exited(self._children.pop(said.serial), said.number)
-            case Word.WAITING if self.spare is not None and said.serial == self.spare.serial:
+            case Word.WAITING if (
+                self.spare is not None and said.serial == self.spare.serial and not self.spare.is_waiting
+            ):
                 self.spare.is_waiting = self._has_borne = True
             case Word.EXITED | Word.REFUSED if self.spare is not None and said.serial == self.spare.serial:
                 self._lose_spare()
-                self._lost.discard(said.serial)
-            case Word.WAITING if said.serial in self._lost:
+                self._forget_lost(said.serial)
+            case Word.WAITING if said.serial in self._unheard:
                 # It had not heard that it was given up.
-                pass
+                self._unheard.discard(said.serial)
             case Word.EXITED | Word.REFUSED if said.serial in self._lost:
-                self._lost.discard(said.serial)
+                self._forget_lost(said.serial)
             case Word.EXITED if said.serial in self._births and said.number < 0x10000:
-                # It was quick: a call waited for it, and ended it before we heard that it was born.
-                birth = self._births.pop(said.serial)
-                birth.late.cancel()
-                self._household.has_exited_unseen(birth.instance, said.number)
+                self._has_ended_early(said)
             case Word.REFUSED if said.serial in self._births:
                 self._was_refused(said.serial)
             case _:
                 raise Improper(f"it said {said.word.name} out of turn")
+
+    def _forget_lost(self, serial: int) -> None:
+        self._lost.discard(serial)
+        self._unheard.discard(serial)
 
     def _open(self, pid: int) -> Process:
         """Raises Improper unless the process is in our group: opened first, so that it can't be another one by then."""
@@ -352,23 +367,48 @@ class KeptZygote:
             process = Process(said.pid, os.pidfd_open(said.pid))
         except OSError:
             # It ended at once: the zygote tells, or the time is up.
+            self._quick.add(said.serial)
             return
         known = {each.pid for each in (self._reaper, self._zygote) if each is not None}
         if process.pid in known or not self._is_in(process, birth.slot):
             os.close(process.pidfd)
             if processes.is_ending(process.pid):
+                self._quick.add(said.serial)
                 return
             raise Improper(f"it spoke of process {said.pid}, which is not in the groups of the instance")
         self._has_borne = True
-        del self._births[said.serial]
-        birth.late.cancel()
+        self._take_birth(said.serial)
         self._children[said.serial] = birth.instance
         self._household.was_born(birth.instance, *process)
 
     def _was_refused(self, serial: int) -> None:
+        birth = self._take_birth(serial)
+        # Its spare lives if that is a lie, and is not to come between.
+        birth.slot.group.kill()
+        self._household.was_not_born(birth.instance)
+
+    def _has_ended_early(self, said: Said) -> None:
+        is_quick = said.serial in self._quick
+        birth = self._take_birth(said.serial)
+        if is_quick:
+            # A call waited for it, and ended it before we heard that it was born.
+            self._household.has_exited_unseen(birth.instance, said.number)
+            return
+        # It has not said that it was born, so it has taken no call.
+        birth.slot.group.kill()
+        if birth.is_of_spare:
+            self.forks_spares = False
+            self._household.spare_has_ended(birth.instance)
+            return
+        self._household.was_not_born(birth.instance)
+        if said.number == DRESS_FAILED << 8:
+            self.distrust("it could not make the sandbox of an instance")
+
+    def _take_birth(self, serial: int) -> Birth:
         birth = self._births.pop(serial)
         birth.late.cancel()
-        self._household.was_not_born(birth.instance)
+        self._quick.discard(serial)
+        return birth
 
     # -- its end ----------------------------------------------------------------------------------------------
 

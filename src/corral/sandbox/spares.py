@@ -103,7 +103,7 @@ class Spares:
 
     def _begin(self, mother: Mother) -> None:
         del self._due[mother]
-        if mother.spare is None and not mother.is_gone:
+        if mother.spare is None and mother.forks_spares and not mother.is_gone:
             self._making[mother] = asyncio.create_task(self._make(mother), name="make a spare")
 
     async def _make(self, mother: Mother) -> None:
@@ -115,7 +115,7 @@ class Spares:
         finally:
             del self._making[mother]
         try:
-            if mother.is_gone:
+            if mother.is_gone or not mother.forks_spares:
                 self._leave(group)
             else:
                 mother.fork_spare(group, fds)
