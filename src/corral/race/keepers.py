@@ -6,10 +6,12 @@ from math import ceil, floor
 
 from corral.errors import Invalid
 from corral.policy.hybrid import HybridSettings, IdleTimes, foresee
+from corral.race.foresight import Foresight
 from corral.race.minutes import Keeper, Subject, Window
 
 MINUTE_S = 60.0
 FIXED = re.compile(r"fixed-(\d{1,5})m\Z")
+FORESIGHT = re.compile(r"corral-(\d{1,6})\Z")
 ROUNDED = 6
 """Digits after the point that count: a margin of a tenth makes eleven minutes of ten, not 11.000000000000002."""
 
@@ -47,11 +49,12 @@ class HybridMinutes:
 
 
 KEEPERS: Mapping[str, Callable[[], Keeper]] = {
+    "corral": Foresight,
     "hybrid": lambda: HybridMinutes(HybridSettings()),
     "hybrid-1h": lambda: HybridMinutes(HybridSettings(range_s=3600)),
     "hybrid-learn5": lambda: HybridMinutes(HybridSettings(learn_samples=5)),
 }
-"""Besides `fixed-Nm` of any N."""
+"""Besides `fixed-Nm` and `corral-N` of any N."""
 
 
 def keeper_of(name: str) -> Keeper:
@@ -59,6 +62,10 @@ def keeper_of(name: str) -> Keeper:
     fixed = FIXED.match(name)
     if fixed is not None:
         return Fixed(int(fixed[1]))
+    foresight = FORESIGHT.match(name)
+    if foresight is not None:
+        return Foresight(float(foresight[1]))
     if name in KEEPERS:
         return KEEPERS[name]()
-    raise Invalid(f"policy {name[:40]!r}, must be one of fixed-Nm (N minutes), {', '.join(KEEPERS)} in minute bins")
+    known = f"fixed-Nm (N minutes), corral-N (second_gib_min = N), {', '.join(KEEPERS)}"
+    raise Invalid(f"policy {name[:40]!r}, must be one of {known} in minute bins")

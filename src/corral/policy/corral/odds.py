@@ -5,8 +5,6 @@ from collections.abc import Sequence
 Context = tuple[str | int, ...]
 """What situations have in common that count as alike."""
 
-UNSEEN = 0.2
-"""The chance in a situation of which nothing at all is known."""
 FIRM = 4.0
 """So many trials in a narrow context weigh as much as what the wider one says. Between 2 and 8 the costs on the trace
 of docs/scaling.md differ by less than 3 %."""
@@ -27,13 +25,14 @@ class Odds:
     def __len__(self) -> int:
         return len(self._seen)
 
-    def chance(self, contexts: Sequence[Context], own: tuple[int, int]) -> float:
+    def chance(self, contexts: Sequence[Context], own: tuple[int, int], unseen: float) -> float:
         """Of a call in one trial, between 0 and 1. From the widest context to the narrowest, each corrects what those
         before it say by what was seen in it; after the first so do the function's own trials, `own`: those in which a
-        call came, and all. They matter while the host knows little of the narrow ones."""
+        call came, and all. They matter while the host knows little of the narrow ones. `unseen` is the chance where
+        nothing at all is known."""
         wide, *narrow = contexts
         ended, all_own = own
-        chance = (ended + OWN_FIRM * self._corrected(wide, UNSEEN)) / (all_own + OWN_FIRM)
+        chance = (ended + OWN_FIRM * self._corrected(wide, unseen)) / (all_own + OWN_FIRM)
         for context in narrow:
             chance = self._corrected(context, chance)
         return chance

@@ -1,10 +1,10 @@
 """One idle instance, and what is to be expected of the time before it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from corral.policy.corral.habits import Habit
 from corral.policy.corral.odds import Odds
-from corral.policy.corral.spans import Span, long_at, long_spans, short_spans
+from corral.policy.corral.spans import Span, Stretch, long_at, long_spans, short_spans, stretches
 
 IN_USE_S = 1.75
 """So long after the last word of calls they are taken to go on: gateways tell of each second that was not silent."""
@@ -23,6 +23,9 @@ class Outlook:
         """The spans of minutes are among them."""
         self._at = 0
         """Number of the span that is now."""
+        self._long: list[int] | None = None
+        """The idle times that `_stretches` are of."""
+        self._stretches: list[Stretch] = []
 
     def needed(self, at: float) -> float:
         """It is in use at this moment. Returns when it last was: a word of an earlier moment may come later."""
@@ -60,6 +63,12 @@ class Outlook:
         later: Iterable[Span] = self._spans[self._at + 1 :]
         return next((span for span in later if span.is_own and is_worth(span)), None)
 
+    def minutes(self, at: float) -> Iterator[Span]:
+        """All spans of minutes ahead, whether it was needed after such times before or not."""
+        if self.now(at) is not None and not self._is_long:
+            self._look_far()
+        return (span for span in self._spans[self._at :] if span.begins_at >= long_at(self.habit))
+
     def _look(self) -> None:
         if self._since == self.habit.needed_at:
             return
@@ -69,7 +78,10 @@ class Outlook:
 
     def _look_far(self) -> None:
         assert self._spans and self._spans[-1].ends_at <= long_at(self.habit)
-        self._spans = [*self._spans, *long_spans(self.habit, self._kind)]
+        if self._long is not self.habit.long:
+            self._long = self.habit.long
+            self._stretches = stretches(self._long, self._kind)
+        self._spans += long_spans(self.habit, self._stretches)
         self._is_long = True
 
     def _pass(self, span: Span) -> None:

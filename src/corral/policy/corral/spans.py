@@ -5,7 +5,9 @@ same is known. Situations are alike by, from the widest to the narrowest:
 
 1. how long it has been idle;
 2. of its latest idle times, how many lasted at least so long, and how many ended about now (within 15 %);
-3. and how many ended in exactly this minute."""
+3. and how many ended in exactly this minute.
+
+Of what is longer than all of them, only the first is known."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -19,6 +21,8 @@ from corral.policy.corral.odds import Context
 
 HORIZON = 1440
 """Minutes: nothing is foreseen for later."""
+UNSEEN = 0.2
+"""The chance that an idle time ends before it has doubled, as long as nothing else is known."""
 ABOUT = 0.15
 """Of an idle time: another one that differs by no more, or by a minute, was about as long."""
 AGES = (2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512, 724, 1024)
@@ -35,6 +39,8 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     """Of its idle times that lasted so long: those that ended in such a trial, and all."""
     is_own: bool
     """It was needed after such a time before."""
+    unseen: float
+    """The chance of a call in one trial, where nothing is known: see UNSEEN."""
 
     @property
     def trial_s(self) -> float:
@@ -53,7 +59,9 @@ def short_spans(habit: Habit, kind: str) -> list[Span]:
             break
         ended = habit.short[octave]
         wide: Context = (kind, "short", octave)
-        spans.append(Span(begin, end, 1, (wide, (*wide, _rough(ended), _rough(left))), (ended, left), ended > 0))
+        spans.append(
+            Span(begin, end, 1, (wide, (*wide, _rough(ended), _rough(left))), (ended, left), ended > 0, UNSEEN)
+        )
         begin, left = end, left - ended
     return spans
 
@@ -64,30 +72,51 @@ def long_at(habit: Habit) -> float:
     return (slot_of(habit.needed_at) + 2) * SLOT_S
 
 
-def long_spans(habit: Habit, kind: str) -> Iterator[Span]:
-    """From there to the horizon."""
-    assert habit.needed_at is not None
-    idle = Counter(habit.long)
+class Stretch(msgspec.Struct, frozen=True, gc=False):
+    """A span of minutes, counted from the minute of the clock in which the instance was needed."""
+
+    begin: int
+    end: int
+    contexts: tuple[Context, ...]
+    own: tuple[int, int]
+    is_own: bool
+
+
+def stretches(long: list[int], kind: str) -> list[Stretch]:
+    """From the second minute to the horizon, by the latest idle times of minutes."""
+    idle = Counter(long)
     edges = {*AGES, HORIZON}
     near = []
     for minutes, count in idle.items():
         around = max(1, int(minutes * ABOUT))
         near.append((minutes - around, minutes + around, count))
         edges.update((minutes - around, minutes, minutes + 1, minutes + around + 1))
-    begin_at = slot_of(habit.needed_at)
-    cuts = sorted(each for each in edges if 2 <= each <= HORIZON)
-    for begin, end in pairwise(cuts):
-        about = sum(count for low, high, count in near if low <= begin <= high)
-        left = sum(count for minutes, count in idle.items() if minutes >= begin)
-        known: Context = (kind, _rough(about), _rough(left))
-        contexts = ((kind, bisect_right(AGES, begin)), known, (*known, _rough(idle[begin])))
+    found = []
+    for begin, end in pairwise(sorted(each for each in edges if 2 <= each <= HORIZON)):
+        about = sum([count for low, high, count in near if low <= begin <= high])
+        left = sum([count for minutes, count in idle.items() if minutes >= begin])
+        contexts: tuple[Context, ...] = ((kind, bisect_right(AGES, begin)),)
+        if about or left:
+            known: Context = (kind, _rough(about), _rough(left))
+            contexts = (*contexts, known, (*known, _rough(idle[begin])))
+        found.append(Stretch(begin, end, contexts, (idle[begin], left), about > 0))
+    return found
+
+
+def long_spans(habit: Habit, found: list[Stretch]) -> Iterator[Span]:
+    """Its stretches, on the clock."""
+    assert habit.needed_at is not None
+    begin_at = slot_of(habit.needed_at) * SLOT_S
+    for each in found:
+        begin, end = each.begin, each.end
         yield Span(
-            (begin_at + begin) * SLOT_S,
-            (begin_at + end) * SLOT_S,
+            begin_at + begin * SLOT_S,
+            begin_at + end * SLOT_S,
             end - begin,
-            contexts,
-            (idle[begin], left),
-            about > 0,
+            each.contexts,
+            each.own,
+            each.is_own,
+            UNSEEN / begin,
         )
 
 

@@ -48,7 +48,7 @@ class Upkeep:
         """When `count` may be another though nothing happens; None: never."""
         self._chance, self._trial_s = 0.0, 0.0
         """Of a call for the instance that was looked at last, and in which time."""
-        self._count = 0
+        self._have, self._count = 0, 0
 
     def saw(self, instances: int, have: int, now: float, ago_s: float = 0.0) -> None:
         """It is heard now that so many could have been in use at once, about `ago_s` ago."""
@@ -70,6 +70,7 @@ class Upkeep:
         if now < self._fresh_until:
             self.next_at = self._fresh_until
             return have
+        self._have = have
         self._count = number = self._top(have, stakes, now)
         until = self._kept[number - 1].until if number else inf
         again = self._kept[number].until if number < len(self._kept) else inf
@@ -123,12 +124,16 @@ class Upkeep:
         if span is None:
             kept.stays, kept.until = False, inf
             return
-        self._chance, self._trial_s = self._odds.chance(span.contexts, span.own), span.trial_s
+        self._chance, self._trial_s = self._odds.chance(span.contexts, span.own, span.unseen), span.trial_s
         kept.stays = stakes.is_worth(self._chance, span.trial_s, number)
         if kept.stays:
             kept.until = span.ends_at
             return
         again = outlook.next(
-            now, lambda later: stakes.is_worth(self._odds.chance(later.contexts, later.own), later.trial_s, number)
+            now,
+            lambda later: stakes.is_worth(
+                self._odds.chance(later.contexts, later.own, later.unseen), later.trial_s, number
+            ),
         )
         kept.until = inf if again is None else again.begins_at
+        kept.stays = again is not None and number < self._have and stakes.spares_start(again.begins_at - now)
