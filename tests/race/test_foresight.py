@@ -15,11 +15,11 @@ TIMER = Subject(number=0, name="f", app="a", owner="o", trigger="timer", memory_
 @pytest.fixture(scope="module")
 def kept() -> dict[str, Kept]:
     trace = read_trace(real_trace("500"))
-    return {name: keep(trace, keeper_of(name)) for name in ("corral-400", "corral-1250", "corral-5000")}
+    return {name: keep(trace, keeper_of(name)) for name in ("corral-800", "corral-2500", "corral-7000")}
 
 
 def test_it_has_few_cold_starts_for_little_memory(kept: dict[str, Kept]) -> None:
-    found = kept["corral-400"]
+    found = kept["corral-800"]
     assert found.cold_starts <= 1_300
     assert found.idle_gb_min <= 3_600
 
@@ -27,15 +27,15 @@ def test_it_has_few_cold_starts_for_little_memory(kept: dict[str, Kept]) -> None
 @pytest.mark.parametrize(
     ("cold", "idle_gb_min", "name"),
     [
-        pytest.param(14_453, 2_879, "corral-400", id="fixed 2 minutes"),
-        pytest.param(4_077, 4_870, "corral-1250", id="fixed 5 minutes"),
-        pytest.param(2_488, 5_937, "corral-1250", id="fixed 10 minutes"),
-        pytest.param(1_558, 6_582, "corral-1250", id="fixed 15 minutes"),
-        pytest.param(1_388, 7_025, "corral-1250", id="fixed 20 minutes"),
-        pytest.param(637, 9_217, "corral-5000", id="fixed 60 minutes"),
-        pytest.param(1_243, 4_118, "corral-400", id="hybrid, 10 minutes until 5 samples"),
-        pytest.param(892, 4_467, "corral-1250", id="hybrid of 1 hour"),
-        pytest.param(800, 5_636, "corral-1250", id="hybrid of 4 hours"),
+        pytest.param(14_453, 2_879, "corral-800", id="fixed 2 minutes"),
+        pytest.param(4_077, 4_870, "corral-2500", id="fixed 5 minutes"),
+        pytest.param(2_488, 5_937, "corral-2500", id="fixed 10 minutes"),
+        pytest.param(1_558, 6_582, "corral-2500", id="fixed 15 minutes"),
+        pytest.param(1_388, 7_025, "corral-2500", id="fixed 20 minutes"),
+        pytest.param(637, 9_217, "corral-7000", id="fixed 60 minutes"),
+        pytest.param(1_243, 4_118, "corral-800", id="hybrid, 10 minutes until 5 samples"),
+        pytest.param(892, 4_467, "corral-2500", id="hybrid of 1 hour"),
+        pytest.param(800, 5_636, "corral-2500", id="hybrid of 4 hours"),
     ],
 )
 def test_its_curve_lies_below(kept: dict[str, Kept], cold: int, idle_gb_min: float, name: str) -> None:
