@@ -3,6 +3,7 @@
 from corral.bench.cold import measure_cold, measure_sustained
 from corral.bench.contest import Measure
 from corral.bench.crowd import measure_crowd
+from corral.bench.decide import measure_decide
 from corral.bench.deploys import measure_deploy
 from corral.bench.latency import measure_latency
 from corral.bench.many import measure_many
@@ -21,6 +22,7 @@ ROWS: dict[str, Measure] = {
     "warm": measure_warm,
     "step": measure_step,
     "step-rules": measure_rules,
+    "decide": measure_decide,
     "cold": measure_cold,
     "sustained": measure_sustained,
     "cold-zygote": measure_cold_zygote,
