@@ -72,6 +72,7 @@ class Play:
         return Situation(ready=self._ready, starting=0, concurrency=1, start_s=0.004, memory_mib=64, second=second)
 
     def _ask(self, seen: Situation) -> None:
+        # Processor time: what others take of the machine is none of it.
         begun = time.thread_time()
         decision: Decision = self._scaler.decide(seen, self._now)
         self._spent_s += time.thread_time() - begun
@@ -96,7 +97,7 @@ def _nothing(seen: object, now: float) -> None:
 
 
 def _empty_us(times: int = 100_000) -> float:
-    """With the clock read before and after, as for a decision. It counts processor time: what others take is none of it."""
+    """With the clock read before and after, as for a decision."""
     call: Callable[[object, float], None] = _nothing
     spent = 0.0
     for _ in range(times):
