@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ def check_places(paths: list[Path]) -> None:
     for path in paths:
         if path.is_dir():
             problems.append(f"{path} is a folder, must be the name of a file")
+        elif not _may_be_replaced(path):
+            problems.append(f"{path} is a link or a device, must be an ordinary file or not there: it would be replaced")
         elif not path.parent.is_dir():
             problems.append(f"{path}: there is no folder {path.parent}")
         elif not os.access(path.parent, os.W_OK):
@@ -24,17 +27,26 @@ def check_places(paths: list[Path]) -> None:
         raise Invalid(*problems)
 
 
+def _may_be_replaced(path: Path) -> bool:
+    """A renamed draft takes the place of whatever bears the name: of /dev/stdout itself, not of what it stands for."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return True
+
+
 def write_whole(texts: Mapping[Path, str]) -> None:
     """Every text is on the disk before the first takes its place, so one that finds it full leaves all as it was.
     Raises Invalid."""
     drafts: dict[Path, Path] = {}
+    path = Path()
     try:
         for path, text in texts.items():
             drafts[path] = _draft(path, text)
         for path, draft in drafts.items():
             draft.replace(path)
     except OSError as exc:
-        raise Invalid(f"{exc.filename or 'a file'} cannot be written: {exc.strerror}") from exc
+        raise Invalid(f"{path} cannot be written: {exc.strerror}") from exc
     finally:
         for draft in drafts.values():
             draft.unlink(missing_ok=True)
