@@ -102,6 +102,8 @@ def test_calls_of_2021_begin_a_duration_before_their_end(tmp_path: Path) -> None
         pytest.param("durations", "50,1,50", "nan,1,50", "line 3, column Average: 'nan', must be", id="nan"),
         pytest.param("durations", "5,7,9,9", "5,3,9,9", "column percentile_Average_75: 3, must be at", id="falling"),
         pytest.param("memory", "AverageAllocatedMb,", "Mb,", "column AverageAllocatedMb is missing", id="no-memory"),
+        pytest.param("durations", "5,7,9,9", "5,7,9,1e9", "Average_100: '1e9', must be", id="call-of-weeks"),
+        pytest.param("memory", "64.5", "2e6", "must be a number between 0 and 1048576", id="vast-memory"),
         pytest.param("memory", "64.5", "-64.5", "line 2, column AverageAllocatedMb: '-64.5'", id="negative-memory"),
     ],
 )
@@ -126,6 +128,9 @@ def test_folder_lacks_a_file(tmp_path: Path, name: str) -> None:
         pytest.param("a,b\n1,2\n", "line 1: 'a,b' begins no trace that is known", id="another-format"),
         pytest.param("app,func,end_timestamp,duration\n", "line 2: the file ends after its header", id="only-a-header"),
         pytest.param(CALLS.replace("0.5", "-1"), "line 2, column duration: '-1', must be a number", id="negative"),
+        pytest.param(CALLS.replace("130.0", "1e300"), "line 3, column end_timestamp: '1e300', must be", id="no-time"),
+        pytest.param(CALLS.replace("64.0", "1e9"), "line 4, column end_timestamp: '1e9', must be", id="years-later"),
+        pytest.param(CALLS.replace("20.0", "1e9"), "line 3, column duration: '1e9', must be", id="call-of-years"),
         pytest.param(CALLS.replace("130.0,", ""), "line 3, column duration: missing", id="cut-off"),
     ],
 )
@@ -148,8 +153,8 @@ def test_trace_larger_than_memory_is_refused_before_it_is_read(tmp_path: Path) -
     path = tmp_path / "invocations.csv"
     path.write_bytes(b"x" * 2**20)
     with pytest.raises(Invalid, match="takes about 2 MiB of memory, 1 MiB are free: cut the file"):
-        rows.check_memory([path], free_mib=1)
-    rows.check_memory([path], free_mib=2)
+        rows.check_memory([path], free=1)
+    rows.check_memory([path], free=2)
 
 
 def trace_of(tmp_path: Path) -> Trace:

@@ -76,6 +76,9 @@ def test_recording_that_was_cut_off_counts_up_to_there(tmp_path: Path) -> None:
         pytest.param([HEAD], "holds no call that arrived while it was made", id="no-call"),
         pytest.param([HEAD, {"calls": CALLS[:1]}], "holds no call", id="only-earlier-calls"),
         pytest.param([HEAD, END, {"calls": [["a", "soon"]]}], "line 3: .*calls", id="no-call-of-ours"),
+        pytest.param([HEAD, {"calls": [["a", 1e12, 0, 0, False, 200]]}], "line 2: a call of a", id="years-later"),
+        pytest.param([HEAD, {"calls": [["a", 101, 0, 1e9, False, 200]]}], "line 2: a call of a", id="call-of-years"),
+        pytest.param([HEAD, {"calls": [["a", 101, 0, -1, False, 200]]}], "line 2: a call of a", id="negative"),
         pytest.param([HEAD, {"calls": 3}], "line 2: .*must be a line of a recording", id="no-list"),
     ],
 )
@@ -103,6 +106,14 @@ def test_line_that_unfolds_to_more_than_any_has_is_refused(tmp_path: Path, monke
     assert file.stat().st_size < 20_000
     with pytest.raises(Invalid, match=r"bomb\.gz line 3: is longer than 1,000 bytes"):
         read_trace(file)
+
+
+def test_calls_that_unfold_to_more_than_memory_holds_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "BYTES_PER_CALL", 2**50)
+    with pytest.raises(Invalid, match=r"line 2: after 4 calls the memory that is free is full"):
+        read_trace(written(tmp_path, HEAD, {"calls": CALLS}, name="bomb.gz"))
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from corral.errors import Invalid
 from corral.race.rows import Row, Table, check_memory, sha256_of
-from corral.race.trace import PERCENTILES, Durations, Function, Trace
+from corral.race.trace import PERCENTILES, SERVICE_MAX_S, Durations, Function, Trace
 
 INVOCATIONS, DURATIONS, MEMORY = "invocations.csv", "durations.csv", "memory.csv"
 KEY = ("HashOwner", "HashApp", "HashFunction")
@@ -19,6 +19,7 @@ DURATION_COLUMNS = tuple(f"percentile_Average_{each}" for each in PERCENTILES)
 
 UNKNOWN_DURATIONS = Durations(100.0, (100.0,) * len(PERCENTILES))
 UNKNOWN_MEMORY_MIB = 128.0
+MEMORY_MAX_MIB = 1024 * 1024
 NO_DURATIONS = f"The trace has no durations: every call is taken to last {UNKNOWN_DURATIONS.average_ms:g} ms."
 NO_MEMORY = f"The trace has no memory: every instance is taken to hold {UNKNOWN_MEMORY_MIB:g} MiB."
 
@@ -120,15 +121,15 @@ def _check_all(functions: Mapping[Key, Function], found: Mapping[Key, object], p
 
 
 def _durations(row: Row) -> Durations:
-    percentiles = tuple(row.amount(column) for column in DURATION_COLUMNS)
+    percentiles = tuple(row.amount(column, 1000 * SERVICE_MAX_S) for column in DURATION_COLUMNS)
     for before, after, column in zip(percentiles, percentiles[1:], DURATION_COLUMNS[1:], strict=False):
         if after < before:
             raise row.fault(column, f"{after:g}, must be at least {before:g}, the percentile before it")
-    return Durations(row.amount("Average"), percentiles)
+    return Durations(row.amount("Average", 1000 * SERVICE_MAX_S), percentiles)
 
 
 def _memory(row: Row) -> float:
-    return row.amount("AverageAllocatedMb")
+    return row.amount("AverageAllocatedMb", MEMORY_MAX_MIB)
 
 
 def _key(row: Row) -> Key:

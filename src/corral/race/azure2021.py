@@ -2,13 +2,13 @@
 
 from array import array
 from collections.abc import Sequence
-from math import floor
+from math import floor, inf
 from pathlib import Path
 from statistics import fmean
 
 from corral.race.azure2019 import NO_MEMORY, UNKNOWN_MEMORY_MIB
 from corral.race.rows import Table, check_memory, sha256_of
-from corral.race.trace import PERCENTILES, Calls, Durations, Function, Trace
+from corral.race.trace import DAYS_MAX, PERCENTILES, SERVICE_MAX_S, Calls, Durations, Function, Trace
 
 COLUMNS = ("app", "func", "end_timestamp", "duration")
 """The last two in seconds; a call began `duration` before its end."""
@@ -19,16 +19,21 @@ def read_2021(path: Path) -> Trace:
     check_memory([path])
     table = Table(path, COLUMNS)
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    first, last = inf, -inf
     for row in table:
-        took = row.amount("duration")
-        began = row.amount("end_timestamp") - took
+        took = row.amount("duration", SERVICE_MAX_S)
+        began = row.amount("end_timestamp", inf) - took
+        first, last = min(first, began), max(last, began)
+        if not last - first < DAYS_MAX * 86_400:
+            said = row.text("end_timestamp")[:40]
+            raise row.fault("end_timestamp", f"{said!r}, must be within {DAYS_MAX} days of all others, in seconds")
         found.setdefault((row.text("app"), row.text("func")), []).append((began, took))
     if not found:
         raise table.is_empty("call")
     for calls in found.values():
         calls.sort()
-    origin = 60.0 * floor(min(calls[0][0] for calls in found.values()) / 60)
-    minutes = floor((max(calls[-1][0] for calls in found.values()) - origin) / 60) + 1
+    origin = 60.0 * floor(first / 60)
+    minutes = floor((last - origin) / 60) + 1
     functions = tuple(_function(app, name, calls, origin, minutes) for (app, name), calls in found.items())
     return Trace(
         functions=functions,

@@ -15,8 +15,8 @@ import msgspec
 from corral.errors import Invalid
 from corral.model import RevisionId, key_of
 from corral.race.azure2021 import durations_of
-from corral.race.rows import check_memory, sha256_of
-from corral.race.trace import Calls, Function, Trace
+from corral.race.rows import check_memory, free_mib, sha256_of
+from corral.race.trace import DAYS_MAX, SERVICE_MAX_S, Calls, Function, Trace
 from corral.roster.journal import Entry, replay, roster_of
 
 BEGINS = '{"corral_recording":'
@@ -60,6 +60,10 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     actions: int
     difference: str
     """Where the first other action was, in a sentence; empty: there was none."""
+
+
+BYTES_PER_CALL = 150
+"""What reading takes at its peak, when calls are put in order. How many a packed file holds, its size doesn't say."""
 
 
 class Reader:
@@ -148,7 +152,8 @@ def read_recording(path: Path) -> Trace:
     check_memory([path])
     reader = Reader(path)
     found: dict[str, _Function] = {}
-    early = left_out = 0
+    early = left_out = kept = 0
+    room = free_mib() * 2**20 / BYTES_PER_CALL
     for line in reader:
         left_out += line.left_out
         if line.function is not None:
@@ -158,9 +163,17 @@ def read_recording(path: Path) -> Trace:
             if arrived < reader.head.now:
                 early += 1
                 continue
+            if not (arrived - reader.head.now < DAYS_MAX * 86_400 and 0 <= service_s <= SERVICE_MAX_S):
+                raise reader.fault(
+                    f"a call of {revision} at {arrived} for {service_s} s, must be within {DAYS_MAX} days of the first "
+                    f"line's `now` and last 0 to {SERVICE_MAX_S} s"
+                )
             function = found.setdefault(key_of(RevisionId(revision)), _Function())
+            kept += 1
             function.arrived.append(arrived - reader.head.now)
             function.served.append(service_s)
+        if kept > room:
+            raise reader.fault(f"after {kept:,} calls the memory that is free is full: record a shorter time")
     called = {name: each for name, each in found.items() if each.arrived}
     if not called:
         raise Invalid(f"{path} holds no call that arrived while it was made")

@@ -12,7 +12,8 @@ from corral.errors import Invalid
 MEMORY_PER_BYTE = 2
 """What a trace takes in memory at most, for each byte of its files: a count of one digit and its comma become four
 bytes, and the busiest line is held as text besides."""
-COUNT_MAX = 1_000_000_000
+COUNT_MAX = 10_000_000
+"""Calls of a function in a minute: all moments of one minute are drawn before the first."""
 MEMINFO = Path("/proc/meminfo")
 
 
@@ -27,15 +28,15 @@ class Row:
     def text(self, column: str) -> str:
         return self._cells[self._table.at[column]]
 
-    def amount(self, column: str) -> float:
-        """A number that is not negative."""
+    def amount(self, column: str, most: float) -> float:
+        """A number between 0 and `most`."""
         said = self.text(column)
         try:
             number = float(said)
         except ValueError:
             number = -1.0
-        if not (number >= 0 and math.isfinite(number)):
-            raise self.fault(column, f"{_short(said)}, must be a number of at least 0")
+        if not 0 <= number <= most:
+            raise self.fault(column, f"{_short(said)}, must be a number between 0 and {most:.15g}")
         return number
 
     def counts(self, first: int) -> list[int]:
@@ -116,10 +117,10 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_memory(paths: Sequence[Path], free_mib: float | None = None) -> None:
-    """Raises Invalid when reading the files would take more memory than is free; `free_mib` None: what the machine
+def check_memory(paths: Sequence[Path], free: float | None = None) -> None:
+    """Raises Invalid when reading the files would take more memory than is free; `free`, MiB; None: what the machine
     says."""
-    free = _free_mib() if free_mib is None else free_mib
+    free = free_mib() if free is None else free
     try:
         needed = MEMORY_PER_BYTE * sum(path.stat().st_size for path in paths) / 2**20
     except OSError as exc:
@@ -132,7 +133,7 @@ def check_memory(paths: Sequence[Path], free_mib: float | None = None) -> None:
         )
 
 
-def _free_mib() -> float:
+def free_mib() -> float:
     """Infinite where the system does not say."""
     try:
         for line in MEMINFO.read_text().splitlines():

@@ -9,6 +9,10 @@ from corral.errors import Invalid
 
 PERCENTILES = (0, 1, 25, 50, 75, 99, 100)
 """Of a function's durations, as the Azure Functions traces have them."""
+DAYS_MAX = 100
+"""That a trace lasts. Longer is a clock gone wrong: each function would have a count for each minute in between."""
+SERVICE_MAX_S = 7 * 86_400
+"""Of one call. Longer is a wrong unit, and the race lasts until its last call is over."""
 DOMINATING = 0.5
 """A function with more than this part of all calls decides every sum: results are shown with and without it."""
 

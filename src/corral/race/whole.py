@@ -16,7 +16,9 @@ def check_places(paths: list[Path]) -> None:
         if path.is_dir():
             problems.append(f"{path} is a folder, must be the name of a file")
         elif not _may_be_replaced(path):
-            problems.append(f"{path} is a link or a device, must be an ordinary file or not there: it would be replaced")
+            problems.append(
+                f"{path} is a link or a device, must be an ordinary file or not there: it would be replaced"
+            )
         elif not path.parent.is_dir():
             problems.append(f"{path}: there is no folder {path.parent}")
         elif not os.access(path.parent, os.W_OK):
