@@ -59,14 +59,14 @@ def test_lines_are_written_as_they_came_and_ended_with_the_sums(url: str, tmp_pa
     written = gzip.decompress(written) if name.endswith(".gz") else written
     assert written.startswith(TOLD[""])
     end = json.loads(written[len(TOLD[""]) :])["end"]
-    assert (end["why"], end["calls"], end["events"]) == ("the time is over", 1, 1)
+    assert (end["why"], end["calls"], end["events"]) == ("the server ended", 1, 1)
 
 
 @pytest.mark.parametrize("name", ["file.jsonl", "file.jsonl.gz"])
 def test_file_does_not_grow_beyond_its_limit(url: str, tmp_path: Path, name: str) -> None:
     said = json.loads(run(url, "long", "--out", str(tmp_path / name), "--max-mib", "1", "--json"))
     if name.endswith(".gz"):
-        assert (said["why"], said["calls"]) == ("the time is over", 100_000)
+        assert (said["why"], said["calls"]) == ("the server ended", 100_000)
     else:
         assert said["why"] == "the file reached 1 MiB"
     assert (tmp_path / name).stat().st_size < 1024 * 1024 + 200
@@ -80,6 +80,16 @@ def test_half_a_line_is_not_written(url: str, tmp_path: Path) -> None:
 
 def test_end_by_the_server_is_said(url: str, tmp_path: Path) -> None:
     assert "ended as it was not read as fast" in run(url, "cut", "--out", str(tmp_path / "f"))
+
+
+def test_server_that_ended_early_is_told_from_the_end_of_the_time(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that is stopped ends its answers as if they were complete."""
+    assert "in 0 s" in (early := run(url, "--seconds", "60", "--out", str(tmp_path / "early")))
+    assert "ended as the server ended" in early
+    monkeypatch.setattr("corral.cli.record.EARLY_S", 60)
+    assert "ended as the time is over" in run(url, "--seconds", "60", "--out", str(tmp_path / "over"))
 
 
 def test_file_that_exists_is_kept(url: str, tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from corral.errors import Invalid, Unavailable
 
 MAX_MIB = 1024
 WEEK_S = 7 * 86_400.0
-PROGRESS_S = 1.0
+OVER = "the time is over"
+EARLY_S = 0.5
+"""What the clocks of server and client may disagree by."""
 
 
 class Recorded(msgspec.Struct, kw_only=True):
@@ -31,7 +33,7 @@ class Recorded(msgspec.Struct, kw_only=True):
     left_out: int = 0
     events: int = 0
     mib: float = 0.0
-    why: str = "the time is over"
+    why: str = OVER
     """It ended."""
 
 
@@ -58,7 +60,7 @@ def record(
     never what was asked or answered. Without NAMESPACE: of all, and every event that led to a decision, for `corral
     replay FILE`; that needs a token that may manage every namespace."""
     lines = _lines(Client(url), namespace, seconds)
-    done = _write(lines, out, max_mib * 1024 * 1024)
+    done = _write(lines, out, max_mib * 1024 * 1024, seconds)
     if as_json:
         print_json(msgspec.to_builtins(done) | {"file": str(out)})
         return
@@ -80,8 +82,9 @@ def _lines(client: Client, namespace: str | None, seconds: float | None) -> Iter
     return answer.lines()
 
 
-def _write(lines: Iterator[bytes], out: Path, most_bytes: int) -> Recorded:
-    """Until they end, the file is full, or Ctrl-C. Raises Invalid: the file is there, or cannot be written."""
+def _write(lines: Iterator[bytes], out: Path, most_bytes: int, seconds: float | None) -> Recorded:
+    """Until they end, the file is full, or Ctrl-C. `seconds`: as long as was asked for. Raises Invalid: the file is
+    there, or cannot be written."""
     done, begun = Recorded(), time.monotonic()
     with _new(out) as file, _packed(file, out) as packed:
         try:
@@ -93,6 +96,10 @@ def _write(lines: Iterator[bytes], out: Path, most_bytes: int) -> Recorded:
                 if file.tell() > most_bytes:
                     done.why = f"the file reached {most_bytes // 1024 // 1024} MiB"
                     break
+            else:
+                # A server that is stopped ends its answers as if they were complete.
+                if done.why == OVER and (seconds is None or time.monotonic() - begun < seconds - EARLY_S):
+                    done.why = "the server ended"
         except KeyboardInterrupt:
             done.why = "it was interrupted"
         except Unavailable:
