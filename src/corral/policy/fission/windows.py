@@ -15,8 +15,8 @@ from corral.policy.fission.cron import Cron
 WINDOW = re.compile(r"(?P<cron>.+?) for (?P<duration>[0-9a-z.]+) keep (?P<keep>[0-9]+)")
 DURATION = re.compile(r"(?:(?P<h>[0-9]+)h)?(?:(?P<m>[0-9]+)m)?(?:(?P<s>[0-9]+)s)?")
 LONGEST_S = 31 * 86_400.0
-DENSE = 10_000
-"""Openings in a row that overlap before a window counts as never closing."""
+OVERLAPPING = 10
+"""Openings in a row that are followed to the window's end: each takes some microseconds."""
 
 
 class Window:
@@ -35,16 +35,17 @@ class Window:
         return opened is not None and opened <= wall_s
 
     def changes_after(self, wall_s: float) -> float | None:
-        """When it opens, or closes, next; None: never."""
+        """When it opens, or closes, next; None: never. Of one that opens again and again before it closes, a moment
+        until which it is open: ask again then."""
         opened = self.cron.after(wall_s - self.span_s)
         if opened is None or opened > wall_s:
             return opened
-        for _ in range(DENSE):
+        for _ in range(OVERLAPPING):
             following = self.cron.after(opened)
             if following is None or following > opened + self.span_s:
-                return opened + self.span_s
+                break
             opened = following
-        return None
+        return opened + self.span_s
 
 
 class Provision(msgspec.Struct, frozen=True):
