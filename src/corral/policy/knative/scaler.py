@@ -33,6 +33,8 @@ class Run:
         """Stable and panic, at the last tick; None: nothing was known."""
         self.evaluated_for: int | None = None
         """Ready instances at the last tick, if nothing was learnt since."""
+        self.was_zero = False
+        """So were the windows at the last tick."""
         self.is_asleep = False
         """No tick could change anything: they are skipped."""
         self.reconciled_for: object = None
@@ -87,6 +89,7 @@ class Kpa:
 
     def _evaluate(self, run: Run, seen: Situation, now: float) -> None:
         run.averages, run.evaluated_for = self._averages(floor(now)), seen.ready
+        run.was_zero = self._metrics.is_zero
         run.autoscaler.respec(self._spec(seen.concurrency))
         if run.averages is not None:
             scale = run.autoscaler.scale(seen.ready, *run.averages, now)
@@ -125,7 +128,8 @@ class Kpa:
         # Ready instances that nobody watches will be watched again, and those too many or too few will change.
         if seen.ready and (not seen.is_watched or seen.have != run.activation.replicas):
             return False
-        return run.averages is None or (self._metrics.is_zero and run.autoscaler.is_settled)
+        # At the last tick, not now: since then the windows may have become empty of calls.
+        return run.averages is None or (run.was_zero and run.autoscaler.is_settled)
 
     def _wake(self, run: Run, now: float) -> None:
         run.is_asleep = False
