@@ -39,8 +39,8 @@ def test_every_input_of_a_decision_is_documented(engine: str) -> None:
 
 @pytest.mark.parametrize("engine", SCALERS)
 def test_every_setting_is_documented_as_it_is(engine: str) -> None:
-    section = section_of(engine)
-    rows = {row.split(" | ")[0].strip("| `"): row.split(" | ")[1:3] for row in section.splitlines() if row[:3] == "| `"}
+    table = section_of(engine).partition("\n| key | default |")[2].partition("\n\n")[0]
+    rows = {row.split(" | ")[0].strip("| `"): row.split(" | ")[1:3] for row in table.splitlines() if row[:3] == "| `"}
     fields = msgspec.structs.fields(SCALERS[engine].settings)
     assert rows == {field.encode_name: [_shown(field.default), allowed(field.type)] for field in fields}
 
