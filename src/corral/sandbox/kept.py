@@ -130,10 +130,8 @@ class KeptZygote:
         self._unsafe: dict[int, int] = {}
         self._serials = itertools.count(1)
         self._births: dict[int, Birth] = {}
-        self._lost: set[int] = set()
-        """Serials of spares that were given up."""
-        self._unheard: set[int] = set()
-        """Of those, the ones that had not said WAITING by then."""
+        self._lost: Spare | None = None
+        """The one that was given up, until it says that that has ended."""
         self._quick: set[int] = set()
         """Serials of births that were told of a process on its way out."""
         self._children: dict[int, InstanceId] = {}
@@ -148,10 +146,11 @@ class KeptZygote:
 
     @property
     def uncollected(self) -> int:
-        """Instances that have ended, of which it has not said so. Its reaper is not late."""
+        """Instances, and a spare, that have ended, of which it has not said so. Its reaper is not late."""
         if self.is_gone:
             return 0
-        return sum(not self._household.is_running(instance) for instance in self._children.values())
+        ended = sum(not self._household.is_running(instance) for instance in self._children.values())
+        return ended + (self._lost is not None)
 
     def take_end(self) -> int:
         """The other end of its socket, now the caller's."""
@@ -209,20 +208,13 @@ class KeptZygote:
 
     def _look_for(self, spare: Spare) -> None:
         if self.spare is spare and not spare.is_waiting:
-            self._lose_spare()
-
-    def _lose_spare(self) -> None:
-        """Whatever ended it would end the next one."""
-        self.forks_spares = False
-        self._household.has_no_spare(self)
+            self._household.has_no_spare(self)
 
     def give_up_spare(self) -> Spare | None:
-        """The caller's from now on, to be ended."""
+        """The caller's from now on, to be ended; and the last: whatever ended it would end the next one."""
         spare, self.spare = self.spare, None
         if spare is not None:
-            self._lost.add(spare.serial)
-            if not spare.is_waiting:
-                self._unheard.add(spare.serial)
+            self._lost, self.forks_spares = spare, False
         return spare
 
     def raise_kept(self, fds: Mapping[str, int]) -> None:
@@ -300,23 +292,21 @@ class KeptZygote:
             ):
                 self.spare.is_waiting = self._has_borne = True
             case Word.EXITED | Word.REFUSED if self.spare is not None and said.serial == self.spare.serial:
-                self._lose_spare()
-                self._forget_lost(said.serial)
-            case Word.WAITING if said.serial in self._unheard:
+                self._household.has_no_spare(self)
+                self._lost = None
+            case Word.WAITING if (
+                self._lost is not None and said.serial == self._lost.serial and not self._lost.is_waiting
+            ):
                 # It had not heard that it was given up.
-                self._unheard.discard(said.serial)
-            case Word.EXITED | Word.REFUSED if said.serial in self._lost:
-                self._forget_lost(said.serial)
+                self._lost.is_waiting = True
+            case Word.EXITED | Word.REFUSED if self._lost is not None and said.serial == self._lost.serial:
+                self._lost = None
             case Word.EXITED if said.serial in self._births and said.number < 0x10000:
                 self._has_ended_early(said)
             case Word.REFUSED if said.serial in self._births:
                 self._was_refused(said.serial)
             case _:
                 raise Improper(f"it said {said.word.name} out of turn")
-
-    def _forget_lost(self, serial: int) -> None:
-        self._lost.discard(serial)
-        self._unheard.discard(serial)
 
     def _open(self, pid: int) -> Process:
         """Raises Improper unless the process is in our group: opened first, so that it can't be another one by then."""
