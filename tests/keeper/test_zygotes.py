@@ -46,6 +46,18 @@ def test_a_zygote_is_kept_until_it_is_dropped_and_bare_slots_are_made_for_it() -
     on("auto", play)
 
 
+def test_what_a_zygote_takes_while_nothing_is_called_is_told() -> None:
+    late = "import signal\ndef take(*_): global held; held = bytearray(b'x') * (48 << 20)\n"
+    late += "signal.signal(signal.SIGALRM, take)\nsignal.setitimer(signal.ITIMER_REAL, 1.5)\n"
+
+    async def play(made: Engine) -> None:
+        revision = made.revision("pets", late + ECHO)
+        assert (await kept(made, revision)).memory_mib < 48
+        await made.until(lambda: [each for each in made.all(Used) if each.zygotes.get(revision.id, 0) > 48])
+
+    on("auto", play)
+
+
 def test_an_engine_that_comes_back_is_told_of_zygotes() -> None:
     async def play(made: Engine) -> None:
         revision = made.revision("pets", ECHO)

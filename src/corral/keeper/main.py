@@ -75,6 +75,8 @@ from corral.sandbox.probe import Host, probe
 OWN_USERS = 2
 """Gateway and engine: the first users of the range."""
 USAGE_EVERY_S = 1.0
+ZYGOTES_EVERY_S = 2.0
+"""While no instance runs. Zygotes and their spares mostly hold what they loaded; but their code may take more."""
 UNSENT_MAX = 2_000
 """Ends remembered while the engine is away: with a line of log each they fit into one message. Beyond it the Inventory
 still tells that they ended, not why."""
@@ -139,9 +141,10 @@ class Keeper:
                     service.cancel()
 
     async def _measure(self) -> None:
-        """Only while instances run, and once more after the last: zygotes by themselves do not change."""
+        """While instances run, and once more after the last; then, if there are zygotes, at longer intervals."""
         while True:
-            await self._has_some.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._has_some.wait(), ZYGOTES_EVERY_S if self._zygotes else None)
             await asyncio.sleep(USAGE_EVERY_S)
             if not self._running:
                 self._has_some.clear()
