@@ -173,7 +173,7 @@ def test_what_others_did_is_expected_of_a_new_function() -> None:
     assert stays[0] >= 2 * stays[1]
 
 
-def test_function_is_remembered_in_few_hundred_bytes() -> None:
+def test_of_many_idle_times_the_latest_are_remembered() -> None:
     function = Function()
     function.call_every(7 * MINUTE_S, 40)
     (habit,) = function.habits.instances

@@ -41,7 +41,7 @@ class Habit(msgspec.Struct):
 
 
 class Habits(msgspec.Struct):
-    """Of one function; a few hundred bytes while it needs one instance."""
+    """Of one function; at most 1 KB while it needs one instance."""
 
     instances: list[Habit] = []
 
