@@ -148,3 +148,17 @@ def test_instance_that_joins_between_the_last_call_and_the_next_tick_is_given_up
     stage.join(0)
     stage.pass_time(60.0)
     assert (stage.desired, stage.next_at) == (0, None)
+
+
+@pytest.mark.parametrize("capacity", [-1, 0, 211])
+def test_revision_whose_instances_were_lost_while_nobody_watched_costs_nothing_in_the_end(capacity: int) -> None:
+    stage = Stage({"engine": "knative", "target_burst_capacity": capacity})
+    stage.want(0)
+    stage.join(0)
+    stage.second(1)
+    stage.unwatch(0)
+    stage.ready = 0
+    stage.ask()
+    stage.starting = 0
+    stage.pass_time(3600.0)
+    assert stage.next_at is None

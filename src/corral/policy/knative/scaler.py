@@ -34,7 +34,7 @@ class Run:
         self.evaluated_for: int | None = None
         """Ready instances at the last tick, if nothing was learnt since."""
         self.was_zero = False
-        """So were the windows at the last tick."""
+        """No calls were in the windows at the last tick."""
         self.is_asleep = False
         """No tick could change anything: they are skipped."""
         self.reconciled_for: object = None
@@ -88,8 +88,9 @@ class Kpa:
     # -- deciding -------------------------------------------------------------------------------------------
 
     def _evaluate(self, run: Run, seen: Situation, now: float) -> None:
-        run.averages, run.evaluated_for = self._averages(floor(now)), seen.ready
-        run.was_zero = self._metrics.is_zero
+        second = floor(now)
+        run.averages, run.evaluated_for = self._averages(second), seen.ready
+        run.was_zero = self._metrics.is_zero or self._metrics.is_empty(second)
         run.autoscaler.respec(self._spec(seen.concurrency))
         if run.averages is not None:
             scale = run.autoscaler.scale(seen.ready, *run.averages, now)
