@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from corral.sandbox.cgroups import Groups, GroupsV1, GroupsV2, Limits, open_groups
+from corral.sandbox.cgroups import Group, Groups, GroupsV1, GroupsV2, Limits, NoGroup, NoGroups, open_groups
 from corral.sandbox.slices import SPARE_MIB, TRIES, Slice
 
 LIMITS = Limits(64, 0.5, 20)
@@ -62,6 +62,27 @@ def test_the_limits_of_a_slice_are_the_sums_of_its_groups(groups: Groups) -> Non
         held_to(around)
     with pytest.raises(OSError):
         around.make("third", LIMITS)
+
+
+def test_a_limit_raised_while_another_one_is_being_raised_stays() -> None:
+    class Slow(NoGroup):
+        limits: Limits
+
+        def limit(self, limits: Limits) -> None:
+            if meanwhile:
+                around.make(meanwhile.pop(), LIMITS)
+            self.limits = limits
+
+    class Whole(NoGroups):
+        def make(self, name: str, limits: Limits) -> Group:
+            return group
+
+    group, meanwhile = Slow(), list[str]()
+    around = Slice(Whole(), "slice")
+    around.make("first", LIMITS)
+    meanwhile.append("third")
+    around.make("second", LIMITS)
+    assert (group.limits.memory_mib, group.limits.pids) == (3 * (64 + SPARE_MIB), 60)
 
 
 def test_what_was_moved_out_of_a_group_that_is_gone_is_seen(groups: Groups) -> None:

@@ -102,8 +102,11 @@ class Slice:
         return {name: group.held() for name, group in list(self._members.items())}
 
     def _raise(self) -> None:
-        wanted = self._sum()
-        if wanted.memory_mib > self._set.memory_mib or wanted.pids > self._set.pids:
+        """The other thread may raise it meanwhile, and be overwritten here: so it is looked at again."""
+        while True:
+            wanted = self._sum()
+            if wanted.memory_mib <= self._set.memory_mib and wanted.pids <= self._set.pids:
+                return
             self._group.limit(wanted)
             self._set = wanted
 
