@@ -140,7 +140,7 @@ class Stage:
     def lose(self, _: int) -> None:
         if self.ready:
             self.ready -= 1
-            self._apply(self.desired)
+            self.ask()
 
     def unwatch(self, _: int) -> None:
         self.is_watched = False

@@ -138,14 +138,13 @@ def test_seconds_that_nobody_watched_are_not_silence() -> None:
     assert (stage.desired, stage.decisions[-1][1].why.split(";")[0]) == (had, "nothing was seen for 7 s")
 
 
-def test_instance_that_joins_between_the_last_call_and_the_next_tick_is_given_up_too() -> None:
+def test_question_between_two_ticks_puts_nothing_to_sleep_that_the_next_tick_would_end() -> None:
     stage = Stage({"engine": "knative", "window_s": 6, "grace_s": 1})
     stage.pass_time(3.0)
     stage.second(1)
     stage.join(0)
     stage.pass_time(6.9)
-    stage.lose(0)
-    stage.join(0)
+    stage.ask(joined=True)
     stage.pass_time(60.0)
     assert (stage.desired, stage.next_at) == (0, None)
 
