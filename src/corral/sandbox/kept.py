@@ -14,6 +14,7 @@ import msgspec
 
 from corral.model import InstanceId, Revision
 from corral.sandbox import processes
+from corral.sandbox.births import BIRTH_MAX_S, Births
 from corral.sandbox.cgroups import Group, Limits
 from corral.sandbox.exits import DRESS_FAILED
 from corral.sandbox.slices import Slice
@@ -23,8 +24,6 @@ from corral.sandbox.words import KINDS, Improper, Said, Word, hear, open_pair, u
 
 LOAD_MAX_S = 120.0
 """A zygote that has not loaded the code by then is ended."""
-BIRTH_MAX_S = 1.0
-"""One that has not forked by then is ended, and the start goes another way. It takes 3 ms."""
 SETTLE_S, SETTLE_TRIES = 0.01, 20
 """Between two looks at what is ending."""
 AT_ONCE = 64
@@ -38,15 +37,6 @@ class Process(NamedTuple):
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-
-
-class Birth(NamedTuple):
-    """A start that was asked for and is not answered."""
-
-    instance: InstanceId
-    slot: Slot
-    late: asyncio.TimerHandle
-    is_of_spare: bool
 
 
 class Household(Protocol):
@@ -129,11 +119,9 @@ class KeptZygote:
         self._is_unsafe = False
         self._unsafe: dict[int, int] = {}
         self._serials = itertools.count(1)
-        self._births: dict[int, Birth] = {}
+        self._births = Births(self._is_late)
         self._lost: Spare | None = None
         """The one that was given up, until it says that that has ended."""
-        self._quick: set[int] = set()
-        """Serials of births that were told of a process on its way out."""
         self._children: dict[int, InstanceId] = {}
         """Serial -> instance, of those born whose end it has not told."""
         self._late = self._loop.call_later(LOAD_MAX_S, self.end, f"it has not loaded its code within {LOAD_MAX_S:g} s")
@@ -172,7 +160,7 @@ class KeptZygote:
         serial = next(self._serials)
         packet = msgspec.json.encode({"op": "start", "serial": serial, "fds": list(fds), "stamps": stamps})
         socket.send_fds(self._ours, [packet], list(fds.values()))
-        self._await_birth(serial, instance, slot)
+        self._births.expect(serial, instance, slot, is_of_spare=False)
 
     def start_spare(
         self, instance: InstanceId, slot: Slot, fds: Mapping[str, int], stamps: Mapping[str, float]
@@ -184,11 +172,10 @@ class KeptZygote:
         spare.order(fds, stamps)
         self.spare = None
         spare.close()
-        self._await_birth(spare.serial, instance, slot, is_of_spare=True)
+        self._births.expect(spare.serial, instance, slot, is_of_spare=True)
 
-    def _await_birth(self, serial: int, instance: InstanceId, slot: Slot, is_of_spare: bool = False) -> None:
-        late = self._loop.call_later(BIRTH_MAX_S, self.distrust, f"it forked no instance within {BIRTH_MAX_S:g} s")
-        self._births[serial] = Birth(instance, slot, late, is_of_spare)
+    def _is_late(self) -> None:
+        self.distrust(f"it forked no instance within {BIRTH_MAX_S:g} s")
 
     def fork_spare(self, group: Group, fds: Mapping[str, int]) -> None:
         """Have it fork a child that waits in `group`, which is ours from now on. The descriptors stay the caller's.
@@ -357,31 +344,29 @@ class KeptZygote:
             process = Process(said.pid, os.pidfd_open(said.pid))
         except OSError:
             # It ended at once: the zygote tells, or the time is up.
-            self._quick.add(said.serial)
+            birth.is_quick = True
             return
         known = {each.pid for each in (self._reaper, self._zygote) if each is not None}
         if process.pid in known or not self._is_in(process, birth.slot):
             os.close(process.pidfd)
             if processes.is_ending(process.pid):
-                self._quick.add(said.serial)
+                birth.is_quick = True
                 return
             raise Improper(f"it spoke of process {said.pid}, which is not in the groups of the instance")
         self._has_borne = True
-        self._take_birth(said.serial)
+        self._births.take(said.serial)
         self._children[said.serial] = birth.instance
         self._household.was_born(birth.instance, *process)
 
     def _was_refused(self, serial: int) -> None:
-        birth = self._take_birth(serial)
+        birth = self._births.take(serial)
         # Its spare lives if that is a lie, and is not to come between.
         birth.slot.group.kill()
         self._household.was_not_born(birth.instance)
 
     def _has_ended_early(self, said: Said) -> None:
-        is_quick = said.serial in self._quick
-        birth = self._take_birth(said.serial)
-        if is_quick:
-            # A call waited for it, and ended it before we heard that it was born.
+        birth = self._births.take(said.serial)
+        if birth.is_quick:
             self._household.has_exited_unseen(birth.instance, said.number)
             return
         # It has not said that it was born, so it has taken no call.
@@ -393,12 +378,6 @@ class KeptZygote:
         self._household.was_not_born(birth.instance)
         if said.number == DRESS_FAILED << 8:
             self.distrust("it could not make the sandbox of an instance")
-
-    def _take_birth(self, serial: int) -> Birth:
-        birth = self._births.pop(serial)
-        birth.late.cancel()
-        self._quick.discard(serial)
-        return birth
 
     # -- its end ----------------------------------------------------------------------------------------------
 
@@ -432,11 +411,10 @@ class KeptZygote:
         self._ours.close()
         self._theirs.close()
         self._kill_rest()
-        births, self._births = self._births, {}
+        births = self._births.take_all()
         was_asked = bool(births) or (self.spare is not None and not self.spare.is_waiting)
         self.failed_at_once = was_asked and not self._has_borne
-        for birth in births.values():
-            birth.late.cancel()
+        for birth in births:
             # One that was forked and has not said so is not to come between.
             birth.slot.group.kill()
             self._household.was_not_born(birth.instance)
