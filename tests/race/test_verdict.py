@@ -59,7 +59,8 @@ def test_headline_says_who_wins_on_what_with_numbers() -> None:
         "much as those of quick: 50 s of added latency in all.",
         "middle (12 s of added latency in all at 900 GB-min of idle memory) is the balanced choice: under no other "
         "policy is one of the two halved without the other at least doubled (less than 1 ms a call counts as 1 ms).",
-        "Of 4 policies 3 are unbeaten: quick, middle and small. Beaten on both, callers and memory: bad by middle.",
+        "Of 4 policies 3 are unbeaten: quick, middle and small. Beaten, no better on either and worse on one or both: "
+        "bad by middle.",
         "bad has the fewest cold starts: 100, or 1 % of the calls.",
     ]
 
@@ -67,14 +68,25 @@ def test_headline_says_who_wins_on_what_with_numbers() -> None:
 def test_headline_names_the_beaten_by_their_winners() -> None:
     worse = contender("worse", 61.0, 3000.0)
     standing = list(headline(outcome(*RACED, contender("lame", 51.0, 801.0), worse)))[3]
-    assert standing.endswith("Beaten on both, callers and memory: bad and worse by middle; lame by small.")
+    assert standing.endswith(
+        "Beaten, no better on either and worse on one or both: bad and worse by middle; lame by small."
+    )
+
+
+def test_headline_names_all_who_are_level() -> None:
+    twin, leaner = contender("twin", 12.0, 900.0), contender("leaner", 13.0, 900.0)
+    said = list(headline(outcome(MIDDLE, twin, leaner)))
+    assert said[0].startswith("middle is best for callers, level with twin: 12 s")
+    assert "is the balanced choice, level with twin: under" in said[2]
+    assert recommendation(outcome(MIDDLE, twin), "rare").startswith("middle, level with twin: 6 s of added")
+    assert said[1].startswith("middle also holds least memory idle, level with twin and leaner: nobody is better")
 
 
 def test_headline_says_what_changes_without_the_dominating_function() -> None:
     one = contender("one", 1.0, 10.0, rest=(2.0, 5.0))
     other = contender("other", 2.0, 20.0, rest=(1.0, 4.0))
     said = list(headline(outcome(one, other, dominating="f")))
-    assert said[1] == "one also holds least memory idle: it is the best on both."
+    assert said[1] == "one also holds least memory idle: nobody is better on either."
     assert said[-1] == (
         "One function makes 63 % of all calls. Without it other is best for callers, other in memory; unbeaten: other."
     )
