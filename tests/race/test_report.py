@@ -12,7 +12,7 @@ from corral.race.outcome import ALL, Outcome
 from corral.race.pareto import BOTTOM, LEFT, RIGHT, TOP, pareto
 from corral.race.report import report
 from corral.race.results import csv_of, json_of
-from corral.race.svg import axis
+from corral.race.svg import axis, text
 from corral.race.verdict import verdict
 from corral.race.words import seconds
 
@@ -100,6 +100,13 @@ def test_every_picture_has_a_title_and_says_its_numbers(raced: Outcome) -> None:
         assert picture["role"] == "img"
         assert set((picture["aria-labelledby"] or "").split()) <= ids
     assert any("corral: 12 s of added latency at 900 GB-minutes idle (unbeaten)" in words for words in page.words)
+
+
+def test_a_name_wider_than_its_panel_is_squeezed_and_not_cut_off() -> None:
+    name = "openfaas:mode=capacity,target=1"
+    assert 'textLength="229.3"' in text(0, 0, name, "bold", most=229.3)
+    assert name in text(0, 0, name, "bold", most=229.3)
+    assert "textLength" not in text(0, 0, "knative", "bold", most=229.3)
 
 
 def test_report_says_how_it_was_made(raced: Outcome) -> None:

@@ -9,6 +9,8 @@ import msgspec
 
 GLYPH_PX = 6.8
 """Mean width of a letter at the size labels have, in any sans-serif."""
+BOLD = 1.1
+"""How much wider bold letters are."""
 LINE_PX = 14.0
 STEPS: Sequence[tuple[float, Sequence[float]]] = (
     (0.8, (1, 1.5, 2, 3, 4, 5, 7)),
@@ -91,9 +93,11 @@ def axis(values: Sequence[float], start: float, end: float) -> Axis:
     return Axis(low * math.exp(-widen), high * math.exp(widen), begin, end, start)
 
 
-def text(x: float, y: float, said: str, kind: str = "", anchor: str = "start") -> str:
+def text(x: float, y: float, said: str, kind: str = "", anchor: str = "start", most: float = math.inf) -> str:
+    """`most`: pixels it may be wide; what is wider is squeezed into them, as a name that is cut off names another."""
     named = f' class="{kind}"' if kind else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}>{escape(said)}</text>'
+    squeezed = f' textLength="{most:.1f}" lengthAdjust="spacingAndGlyphs"' if BOLD * width_of(said) > most else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}{squeezed}>{escape(said)}</text>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:

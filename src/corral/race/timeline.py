@@ -45,7 +45,7 @@ def _panel(each: Contender, x: float, y: float, wide: float, top: float, is_firs
         if is_first:
             yield svg.text(x - 5, base - part * PANEL_HEIGHT + 4, number(part * top), "soft", "end")
     yield svg.path(corners, "area")
-    yield svg.text(x, y - 6, each.name, "bold")
+    yield svg.text(x, y - 6, each.name, "bold", most=wide)
 
 
 def _minutes(course: Course, x: float, base: float, wide: float) -> Iterator[str]:
