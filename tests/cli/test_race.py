@@ -117,6 +117,8 @@ def test_trace_can_be_cut_to_minutes_and_functions(tmp_path: Path) -> None:
             ("--demo", "--policies", "knative:target=x"),
             "policy knative:target=x: scaling.target = 'x', must be a number",
         ),
+        (("--demo", "--policies", "corral:min=few"), "policy corral:min=few: min = 'few': must be whole numbers"),
+        (("--demo", "--url", "http://127.0.0.1:1"), "--url is only for --live: without it nothing is raced"),
         (("--demo", "--minutes", "9"), "--minutes '9', must be two numbers, as in 480-491"),
         (("--demo", "--minutes", "1-2"), "minutes = 1-2, must lie within 480-491"),
         (("--demo", "--functions", "13"), "functions = 13, must be between 1 and 12"),

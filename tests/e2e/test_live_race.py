@@ -40,6 +40,16 @@ def test_live_and_simulated_stand_side_by_side(shared: Server, tmp_path: Path) -
     assert functions_left(shared) == []
 
 
+def test_what_a_killed_race_left_is_removed_by_the_next(shared: Server, tmp_path: Path) -> None:
+    file = tmp_path / "f.py"
+    file.write_text("def main(args):\n    return {}\n")
+    shared.ok("deploy", "race-3-f7", str(file), "-n", "bench")
+    command = ["race", "--live", "--url", shared.url, "--trace", str(traced(tmp_path)), "--policies", "corral"]
+    said = subprocess.run([*CORRAL, *command], env=shared.environment, capture_output=True, text=True, check=True)
+    assert "removed 1 functions that an earlier race left in namespace bench" in said.stderr
+    assert functions_left(shared) == []
+
+
 def test_race_that_is_interrupted_removes_its_functions(shared: Server, tmp_path: Path) -> None:
     command = ["race", "--live", "--url", shared.url, "--trace", str(traced(tmp_path)), "--policies", "corral"]
     process = subprocess.Popen(

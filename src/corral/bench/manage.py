@@ -59,8 +59,16 @@ class Management:
         return package
 
     def delete(self, functions: Sequence[Function]) -> None:
-        for function in functions:
-            self._ask("DELETE", f"/corral/v1/namespaces/{NAMESPACE}/functions/{function.name}")
+        self.delete_named([function.name for function in functions])
+
+    def delete_named(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._ask("DELETE", f"/corral/v1/namespaces/{NAMESPACE}/functions/{name}")
+
+    def names(self) -> list[str]:
+        """Of all functions that are deployed in the namespace."""
+        answer = self._ask("GET", f"/corral/v1/namespaces/{NAMESPACE}/functions")
+        return [each["name"] for each in msgspec.json.decode(answer)["functions"]]
 
     def status(self) -> dict[str, Any]:
         """What `/corral/v1/status` says."""

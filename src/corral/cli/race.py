@@ -86,6 +86,8 @@ def race(
 
     With --live the calls are also made to real functions that sleep for as long as the calls take, each policy twice in
     the order ABBA, and what it came to is printed beside the simulation: at most 50,000 calls in 60 minutes."""
+    if url is not None and not live:
+        raise Invalid("--url is only for --live: without it nothing is raced on a server")
     conditions = Conditions(seed=seed, arrivals=arrivals, cold_start=cold_start_of(start))
     if live:
         from corral.cli.racelive import race_beside

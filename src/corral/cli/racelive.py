@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from corral.bench.manage import Refused
+from corral.bench.manage import NAMESPACE, Refused
 from corral.bench.server import NoServer, Server, own_server
 from corral.cli.output import print_table
 from corral.errors import Invalid, Unavailable
@@ -38,7 +38,8 @@ def race_beside(
         with _server(url) as server:
             runs = race_live(drawn, policies, server, say=lambda line: click.echo(line, err=True))
     except (Refused, NoServer, OSError) as exc:
-        raise Unavailable(f"the race on a real server ended: {exc}") from exc
+        left = f"; functions that it left in namespace {NAMESPACE} are removed by the next race there" if url else ""
+        raise Unavailable(f"the race on a real server ended: {exc}{left}") from exc
     cores = os.cpu_count() or 1
     found = compared(drawn, policies, runs, conditions.seed, conditions.cold_start, cores)
     show(found)

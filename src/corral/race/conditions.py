@@ -48,8 +48,9 @@ def scaling_of(said: Mapping[str, ScalingValue], conditions: Conditions) -> Scal
     rule = {name: value for name, value in said.items() if name not in LIMITS}
     try:
         limits = msgspec.convert({name: value for name, value in said.items() if name in LIMITS}, Limits)
-    except msgspec.ValidationError as exc:
-        raise Invalid(str(exc)) from None
+    except msgspec.ValidationError:
+        given = ", ".join(f"{name} = {value!r}" for name, value in said.items() if name in LIMITS)
+        raise Invalid(f"{given}: must be whole numbers, idle_s a number of seconds") from None
     spec = FunctionSpec(min=limits.min, max=limits.max, idle_s=limits.idle_s, concurrency=limits.concurrency, initial=0)
     problems = [*spec_problems(spec), *scaling_problems(rule, limits.min, limits.max)]
     if problems:

@@ -2,9 +2,10 @@
 calls take, under each policy in turn. Over HTTP only, as any client.
 
 In the order ABBA, so that what changes on the machine meanwhile hits all alike. Each run has functions of its own that
-nothing was learned of; they are removed at its end, also after Ctrl-C."""
+nothing was learned of; they are removed at its end, also after Ctrl-C, and before the next race where that failed."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil
 from statistics import median
@@ -31,6 +32,7 @@ CALLS_MAX, MINUTES_MAX, FUNCTIONS_MAX = 50_000, 60, 250
 CALL_MAX_S = 60.0
 """Longer calls are cut to it, also in the simulation beside: a run should end soon after its last minute."""
 EMPTY_S = 30.0
+NAMED = re.compile(r"race-\d+-f\d+")
 CONNECTIONS_MAX = 1000
 SOURCE = """import time
 
@@ -103,10 +105,20 @@ def race_live(
 ) -> list[Run]:
     """Each policy twice, in the order ABBA; `trace` is of `slice_of`. Raises Refused or OSError when the server does
     not do what it should."""
+    remove_left(Management(server), say)
     return [
         run_once(trace, label, policies[label], server, number, say)
         for number, label in enumerate(abba(list(policies)))
     ]
+
+
+def remove_left(management: Management, say: Callable[[str], None]) -> None:
+    """Of a race that was killed, or whose server was: its names are used again, and its instances would count."""
+    left = [name for name in management.names() if NAMED.fullmatch(name)]
+    if left:
+        management.delete_named(left)
+        management.await_instances(0, EMPTY_S)
+        say(f"removed {len(left)} functions that an earlier race left in namespace {NAMESPACE}")
 
 
 def run_once(
