@@ -16,7 +16,7 @@ from corral.race.coldstart import ColdStart, fixed
 from corral.race.conditions import Conditions
 from corral.race.keepers import Fixed
 from corral.race.minutes import keep
-from corral.race.race import race, race_under
+from corral.race.race import race, race_under, work
 from corral.race.score import Score
 from corral.race.simulate import LATE_S
 from corral.race.trace import Calls, Durations, Function, Trace
@@ -188,6 +188,14 @@ def test_process_that_ends_without_a_score_is_named(capfd: pytest.CaptureFixture
         race(trace_of(called((1.0, 1.0))), {"a": {}, "b": {}}, cold_start=broken, processes=2)
     assert "IndexError" in capfd.readouterr().err
     assert multiprocessing.active_children() == []
+
+
+def test_process_whose_parent_was_killed_ends_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corral.race.race.signal.signal", lambda *_: None)
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    ours.close()
+    work(theirs, trace_of(called((1.0, 1.0))), "it", KEPT_60_S, Conditions(cold_start=COLD))
+    assert theirs.closed
 
 
 def test_what_is_no_policy_is_refused_with_its_label() -> None:

@@ -3,6 +3,7 @@
 import multiprocessing
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -123,8 +124,9 @@ class Workers:
 
 
 def work(connection: Connection, trace: Trace, label: str, said: Scaling, conditions: Conditions) -> None:
-    """In the process of one policy. Its parent ends it when somebody presses Ctrl-C, once."""
+    """In the process of one policy. Its parent ends it when somebody presses Ctrl-C, once; when that was killed, nobody
+    listens any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    score = simulate(trace, label, said, conditions, lambda _, part: connection.send(part))
-    connection.send(score)
+    with suppress(BrokenPipeError):
+        connection.send(simulate(trace, label, said, conditions, lambda _, part: connection.send(part)))
     connection.close()

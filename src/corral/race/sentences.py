@@ -121,8 +121,8 @@ def _fewest(whole: Verdict, contenders: Sequence[Contender]) -> Iterator[str]:
         return
     level = _level(whole.fewest, contenders, ALL, lambda of: of.cold)
     yield (
-        f"{whole.fewest.name} has the fewest cold starts{level}: {figures.cold:,}, or {share(figures.cold, figures.calls)} "
-        "of the calls."
+        f"{whole.fewest.name} has the fewest cold starts{level}: {figures.cold:,}, or "
+        f"{share(figures.cold, figures.calls)} of the calls."
     )
 
 
