@@ -1,6 +1,7 @@
 """An open loop of calls: each is sent at its own moment, however the others fare."""
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -44,11 +45,14 @@ class Loop:
         self._rate = rate
         self.load = Load()
 
-    async def run(self, duration_s: float) -> Load:
+    async def run(self, duration_s: float, until: asyncio.Event | None = None) -> Load:
+        """For so long; with `until` at least so long, and till it is set."""
         loop = asyncio.get_running_loop()
         self._begun = loop.time()
         async with asyncio.TaskGroup() as group:
-            for number in range(int(duration_s * self._rate)):
+            for number in itertools.count():
+                if number >= duration_s * self._rate and (until is None or until.is_set()):
+                    break
                 moment = self._begun + number / self._rate
                 await asyncio.sleep(moment - loop.time())
                 group.create_task(self._call(moment - self._begun))

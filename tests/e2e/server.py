@@ -114,7 +114,7 @@ class Server:
 
     def cli(self, *arguments: str, stdin: bytes | None = None) -> "subprocess.CompletedProcess[bytes]":
         environment = {**self.environment, "CORRAL_URL": self.url}
-        return subprocess.run([*CORRAL, *arguments], env=environment, input=stdin, capture_output=True, timeout=60)
+        return subprocess.run([*CORRAL, *arguments], env=environment, input=stdin, capture_output=True, timeout=180)
 
     def ok(self, *arguments: str) -> str:
         """Run a command that must succeed; what it printed."""

@@ -86,6 +86,7 @@ class Engine:
     async def go_away(self) -> None:
         """As an engine that was killed."""
         assert self._server is not None
+        before = self._keepers_sockets()
         self._server.close()
         for link in self._links:
             link.close()
@@ -94,6 +95,18 @@ class Engine:
         self._links.clear()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{self.run}/link.sock")
+        # And must find the keeper knowing it: what it sends before is lost with us.
+        await self.until(lambda: not before or before - self._keepers_sockets())
+
+    def _keepers_sockets(self) -> set[str]:
+        """Empty when it ended."""
+        found = set()
+        with contextlib.suppress(FileNotFoundError):
+            folder = f"/proc/{self.process.pid if self.process else 0}/fd"
+            for fd in os.listdir(folder):
+                with contextlib.suppress(OSError):
+                    found.add(os.readlink(f"{folder}/{fd}"))
+        return {link for link in found if link.startswith("socket:")}
 
     def start_keeper(self) -> None:
         environment = {"CORRAL_BOOT": msgspec.json.encode(self.boot).decode(), "PATH": os.environ["PATH"]}
