@@ -12,7 +12,7 @@ from corral.race.outcome import ALL, Outcome
 from corral.race.pareto import BOTTOM, LEFT, RIGHT, TOP, pareto
 from corral.race.report import report
 from corral.race.results import csv_of, json_of
-from corral.race.svg import axis, text
+from corral.race.svg import axis, text, width_of
 from corral.race.verdict import verdict
 from corral.race.words import seconds
 
@@ -117,6 +117,8 @@ def test_report_says_how_it_was_made(raced: Outcome) -> None:
         "uniform",
         "8 ms each",
         "Memory was assumed.",
+        "Rules are compared, not engines: a start takes 8 ms each, under every policy alike.",
+        "What is compared, and what is not",
         "480 to 482",
         "engine late, target = 5",
     ):
@@ -175,7 +177,7 @@ def test_names_cover_neither_each_other_nor_points() -> None:
     assert len({(label.x, label.y) for label in labels}) == 10
     boxes = []
     for label in labels:
-        wide = 6.8 * len(label.name)
+        wide = width_of(label.name)
         left = {"start": label.x, "end": label.x - wide, "middle": label.x - wide / 2}[label.anchor]
         boxes.append(Box(left, label.y - 11, left + wide, label.y + 3))
     for place, box in enumerate(boxes):

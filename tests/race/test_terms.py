@@ -5,7 +5,7 @@ import pytest
 from corral.race.arrivals import ARRIVALS
 from corral.race.coldstart import MEASURED, ColdStart, fixed, through
 from corral.race.conditions import Conditions
-from corral.race.terms import LYING, in_events
+from corral.race.terms import LYING, compared, in_bins, in_events
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,13 @@ def test_every_kind_of_arrivals_has_its_words() -> None:
     assert set(LYING) == set(ARRIVALS)
     for kind in ARRIVALS:
         assert kind in in_events(Conditions(arrivals=kind))["calls lie"]
+
+
+def test_what_is_compared_is_said_of_races_in_events_alone() -> None:
+    said = compared(in_events(Conditions(cold_start=fixed(250))))
+    assert said[0].startswith("Rules are compared, not engines: under every policy the same calls come and starts take")
+    assert "equally long, 250 ms." in said[0]
+    assert compared(in_bins()) == ()
 
 
 def test_seed_and_concurrency_are_said() -> None:

@@ -11,6 +11,7 @@ from corral.race.pareto import pareto
 from corral.race.results import json_of
 from corral.race.sentences import headline, recommendation
 from corral.race.tables import glance, meanings, table
+from corral.race.terms import STARTS, compared
 from corral.race.timeline import timeline
 from corral.race.verdict import verdict
 from corral.race.words import number, share
@@ -42,6 +43,7 @@ def _sections(outcome: Outcome) -> Iterator[str]:
     yield from _tables(outcome)
     yield from _classes(outcome)
     yield from _instances(outcome)
+    yield from _compared(outcome.course)
     yield from _made(outcome)
     yield from _data(outcome)
 
@@ -58,7 +60,14 @@ def _head(outcome: Outcome) -> Iterator[str]:
         f"{escape(course.source)}, served {len(outcome.contenders)} times over: once under each policy.</p></header>"
     )
     said = "".join(f"<li>{escape(sentence)}</li>" for sentence in headline(outcome))
-    yield f'<section aria-labelledby="h-won"><h2 id="h-won">Who wins on what</h2><ul class=said>{said}</ul></section>'
+    yield f'<section aria-labelledby="h-won"><h2 id="h-won">Who wins on what</h2><ul class=said>{said}</ul>'
+    starts = course.terms.get(STARTS)
+    if starts is not None:
+        yield (
+            f"<p class=note>Rules are compared, not engines: a start takes {escape(starts)}, under every policy alike. "
+            "More of that below, under What is compared.</p>"
+        )
+    yield "</section>"
 
 
 def _pictures(outcome: Outcome) -> Iterator[str]:
@@ -132,6 +141,14 @@ def _instances(outcome: Outcome) -> Iterator[str]:
     yield '<section aria-labelledby="h-time"><h2 id="h-time">Instances over time</h2>'
     yield _figure(timeline(known, outcome.course, "timeline", title).inline(), f"{title}; all panels have one scale")
     yield "</section>"
+
+
+def _compared(course: Course) -> Iterator[str]:
+    said = compared(course.terms)
+    if said:
+        points = "".join(f"<li>{escape(each)}</li>" for each in said)
+        yield '<section aria-labelledby="h-fair"><h2 id="h-fair">What is compared, and what is not</h2>'
+        yield f"<ul>{points}</ul></section>"
 
 
 # -- what the engineer checks -------------------------------------------------------------------------------

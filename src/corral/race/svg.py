@@ -9,7 +9,7 @@ import msgspec
 
 GLYPH_PX = 6.8
 """Mean width of a letter at the size labels have, in any sans-serif."""
-BOLD = 1.1
+BOLD = 1.2
 """How much wider bold letters are."""
 LINE_PX = 14.0
 STEPS: Sequence[tuple[float, Sequence[float]]] = (
@@ -96,7 +96,7 @@ def axis(values: Sequence[float], start: float, end: float) -> Axis:
 def text(x: float, y: float, said: str, kind: str = "", anchor: str = "start", most: float = math.inf) -> str:
     """`most`: pixels it may be wide; what is wider is squeezed into them, as a name that is cut off names another."""
     named = f' class="{kind}"' if kind else ""
-    squeezed = f' textLength="{most:.1f}" lengthAdjust="spacingAndGlyphs"' if BOLD * width_of(said) > most else ""
+    squeezed = f' textLength="{most:.1f}" lengthAdjust="spacingAndGlyphs"' if width_of(said) > most else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}{squeezed}>{escape(said)}</text>'
 
 
@@ -109,5 +109,5 @@ def path(points: Sequence[tuple[float, float]], kind: str) -> str:
 
 
 def width_of(said: str) -> float:
-    """Of a label, in pixels, about."""
-    return GLYPH_PX * len(said)
+    """Of a label, in pixels, about, and not less: any may be bold."""
+    return BOLD * GLYPH_PX * len(said)
