@@ -14,7 +14,7 @@ from corral.model import FunctionKey
 from corral.ports import MinuteSeen
 from corral.store.sqlite import SqliteStore
 
-from .server import Server, serving
+from .server import Server, serving, wait_for
 
 DAY = 1440
 HANDLER = "def handler(event): return 'ok'\n"
@@ -47,7 +47,13 @@ def advised(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     asyncio.run(write(before.data / "corral.db", [*seen("hourly", 60), *seen("often", 10), *seen("kept", 30)]))
     with serving(folder) as server:
         assert server.call("hourly").status == 200  # so that it is known how long it takes to start
+        wait_for("its call to be counted", lambda: calls_of(server, "hourly") == 49)
         yield server
+
+
+def calls_of(server: Server, name: str) -> int:
+    found = json.loads(server.ok("advise", "default", "--json"))
+    return next(row["calls"] for row in found["functions"] if row["function"] == name)
 
 
 def scaling(server: Server, name: str) -> dict[str, Any]:
