@@ -19,6 +19,7 @@ from corral.errors import NotFound
 from corral.race.advice import SECOND_GIB_MIN, Advice, Candidate, advise, candidates, scaling_with
 from corral.race.alone import Said
 from corral.race.past import MINUTE_S, Past
+from corral.race.words import number, seconds
 
 EPOCH = date(1970, 1, 1).toordinal()
 DAY_MIN = 24 * 60
@@ -140,9 +141,9 @@ def _row(advice: Advice, now: Said) -> Sequence[str]:
         f"{advice.calls_used} of {advice.calls}" if advice.calls_used < advice.calls else str(advice.calls),
         _rule(now.scaling, now.idle_s) + (f" min={now.min}" if now.min else ""),
         advised,
-        _moved(f"{before.cold_starts}", f"{then.cold_starts}"),
-        _moved(f"{before.added_s:.3g} s", f"{then.added_s:.3g} s"),
-        _moved(f"{before.idle_gb_min:.3g}", f"{then.idle_gb_min:.3g}"),
+        _moved(f"{before.cold_starts:,}", f"{then.cold_starts:,}"),
+        _moved(seconds(before.added_s), seconds(then.added_s)),
+        _moved(number(before.idle_gb_min), number(then.idle_gb_min)),
         advice.why,
     )
 
