@@ -203,7 +203,10 @@ def test_files_have_their_own_names_also_without_namespaces(open_folder: Path) -
             call(dev.event("loaded")["url"])
         dev.event("logged")
         assert dev.event("logged")["line"] == '  File "hello.py", line 2, in handler'
-        file.write_text("name\n")
+        # At once: an empty file would be refused first.
+        other = open_folder / "next"
+        other.write_text("name\n")
+        other.replace(file)
         assert dev.event("refused")["trace"] == ["hello.py:1", "    name"]
 
 

@@ -107,8 +107,8 @@ class Management:
         return count
 
     def instances(self) -> float:
-        """Instances that exist now, in any state."""
-        return metrics.total(self.metrics(), "corral_instances") or 0.0
+        """Of the namespace, that exist now, in any state."""
+        return metrics.total(self.metrics(), "corral_instances", namespace=NAMESPACE) or 0.0
 
     def await_instances(self, count: int, within_s: float, *, at_least: bool = False) -> bool:
         """Wait until exactly (or `at_least`) `count` instances exist; False when `within_s` passed first."""
