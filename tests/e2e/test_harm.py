@@ -84,7 +84,7 @@ def test_fork_bomb_is_held(street: Server) -> None:
     street.deploy("bomb", code, "--timeout", "2s")
     answer = beside(street, "bomb")
     assert answer.status in (500, 502, 504), answer
-    wait_for("the end of its processes", lambda: not street.described("bomb")["instances"], 20)
+    wait_for("the end of its processes", lambda: not street.described("bomb")["instances"], 60)
 
 
 def test_flood_of_lines_slows_its_author_only(street: Server) -> None:
