@@ -81,10 +81,10 @@ def test_fork_bomb_is_held(street: Server) -> None:
     if os.geteuid() != 0:
         pytest.skip("T0 does not limit processes")
     code = "import os\ndef handler(event):\n    while True:\n        os.fork()\n"
-    street.deploy("bomb", code, "--timeout", "2s")
+    street.deploy("bomb", code, "--timeout", "2s", "--idle", "1")
     answer = beside(street, "bomb")
     assert answer.status in (500, 502, 504), answer
-    wait_for("the end of its processes", lambda: not street.described("bomb")["instances"], 60)
+    wait_for("the end of its processes", lambda: not street.described("bomb")["instances"], 20)
 
 
 def test_flood_of_lines_slows_its_author_only(street: Server) -> None:
